@@ -1,0 +1,1 @@
+"""Distillers, connectors and losses; importing this registers them all."""
