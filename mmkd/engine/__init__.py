@@ -1,0 +1,4 @@
+"""Hooks; importing this registers them."""
+from .hooks import ExactResumeHook
+
+__all__ = ['ExactResumeHook']

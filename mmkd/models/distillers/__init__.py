@@ -1,0 +1,3 @@
+from .offline import OfflineDistiller
+
+__all__ = ['OfflineDistiller']

@@ -1,0 +1,144 @@
+"""Composing and checking configs for the tools."""
+import glob
+import os
+
+from mmengine.config import Config
+
+import mmkd
+
+from ..utils.configs import read_config
+from ..utils.hints import did_you_mean
+
+#: where each dataset comes from, for the message when it is missing
+_SOURCES = dict(
+    CityscapesDataset=(
+        'get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com, '
+        'unpack them there, and run '
+        'mmseg/.mim/tools/dataset_converters/cityscapes.py on the folder',
+        'cityscapes'),
+    PascalVOCDataset=(
+        'get VOCtrainval_11-May-2012.tar from host.robots.ox.ac.uk/pascal/VOC/voc2012, unpack it '
+        'there, and for the augmented set run mmseg/.mim/tools/dataset_converters/voc_aug.py',
+        'voc'),
+)
+
+
+def config_root():
+    """The folder of mmkd's configs: in the clone, or installed beside the package."""
+    package = os.path.dirname(os.path.abspath(mmkd.__file__))
+    for root in (os.path.join(os.path.dirname(package), 'configs'),
+                 os.path.join(package, '.mim', 'configs')):
+        if os.path.isdir(os.path.join(root, '_base_', 'recipes')):
+            return root
+    raise FileNotFoundError('mmkd has no configs beside it; install it with pip from the clone')
+
+
+def recipes():
+    """Recipe name -> file of the recipes that come with mmkd."""
+    files = glob.glob(os.path.join(config_root(), '_base_', 'recipes', '*', '*.py'))
+    return {os.path.splitext(os.path.basename(f))[0]: f for f in sorted(files)}
+
+
+def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=False):
+    """The config of a distillation from three names, as a leaf config would write it.
+
+    Args:
+        student, teacher (str): Config paths or ``mmseg::`` names. Data, schedule and
+            everything else come from the student's.
+        recipe (str): Name of a recipe, or the path of a file with ``distillations``.
+        teacher_checkpoint (str, optional): The teacher's weights.
+        allow_random (bool): Accept a teacher without weights.
+
+    Raises:
+        FileNotFoundError: A config or recipe does not exist.
+        ValueError: The recipe defines no ``distillations``.
+    """
+    known = recipes()
+    if recipe not in known and not os.path.isfile(recipe):
+        raise FileNotFoundError(f"there is no recipe {recipe!r} (there is {', '.join(known)})"
+                                + did_you_mean(recipe, known))
+    distillations = read_config(known.get(recipe, recipe), 'recipe').get('distillations')
+    if not distillations:
+        raise ValueError(f'recipe {recipe!r} defines no distillations')
+    cfg = read_config(student, 'student')
+    if cfg.get('model') is None:
+        raise ValueError(f'student: {student!r} has no model')
+    read_config(teacher, 'teacher')  # a wrong name is told here, before anything is built
+    teacher = teacher if '::' in teacher else os.path.abspath(teacher)
+    cfg.model = dict(
+        type='mmkd.OfflineDistiller', student=cfg.model, distillations=distillations,
+        teacher=dict(config=teacher, checkpoint=teacher_checkpoint, allow_random=allow_random))
+    return cfg
+
+
+def prepare(cfg):
+    """What mmkd's tools add to any config: the hook for plain checkpoints and exact resume."""
+    hooks = list(cfg.get('custom_hooks') or [])
+    every = hooks + list((cfg.get('default_hooks') or {}).values())
+    if not any(isinstance(hook, dict) and str(hook.get('type')).endswith('ExactResumeHook')
+               for hook in every):
+        cfg.custom_hooks = [*hooks, dict(type='mmkd.ExactResumeHook')]
+    return cfg
+
+
+def student_only(cfg):
+    """The config with the bare student as its model, and nothing of mmkd in it."""
+    cfg = Config(cfg.to_dict(), filename=cfg.filename)
+    if str(cfg.model.type).rpartition('.')[2] == 'OfflineDistiller':
+        student = cfg.model.student
+        if 'config' in student and 'type' not in student:
+            student = read_config(student.config, 'student').model
+        cfg.model = student
+    cfg.pop('distillations', None)
+    if cfg.get('custom_hooks'):
+        cfg.custom_hooks = [h for h in cfg.custom_hooks if not str(h.type).startswith('mmkd.')]
+        if not cfg.custom_hooks:
+            cfg.pop('custom_hooks')
+    return cfg
+
+
+def check_datasets(cfg, loaders=('train_dataloader', 'val_dataloader')):
+    """Raise FileNotFoundError when the data that ``cfg`` reads are not there.
+
+    The message says where each should be and how to get it.
+    """
+    problems = []
+    for loader in loaders:
+        for dataset in _datasets((cfg.get(loader) or {}).get('dataset')):
+            root = dataset.get('data_root') or ''
+            parts = [p for p in (dataset.get('data_prefix') or {}).values() if isinstance(p, str)]
+            wanted = [os.path.join(root, p) for p in parts] or [root]
+            if dataset.get('ann_file'):
+                wanted.append(os.path.join(root, dataset['ann_file']))
+            missing = [path for path in wanted if path and '://' not in path
+                       and not os.path.exists(path)]
+            if missing:
+                problems.append(_how_to_get(loader, dataset, root, missing))
+    if problems:
+        raise FileNotFoundError('\n'.join(dict.fromkeys(problems)))
+
+
+def _how_to_get(loader, dataset, root, missing):
+    kind = str(dataset.get('type')).rpartition('.')[2]
+    where = ', '.join(os.path.abspath(path) for path in missing)
+    text = f'{kind} of {loader}: {where} does not exist.'
+    if kind in _SOURCES:
+        how, layout = _SOURCES[kind]
+        made = os.path.normpath(root)
+        if layout == 'voc' and made.endswith(os.path.join('VOCdevkit', 'VOC2012')):
+            made = os.path.dirname(os.path.dirname(made))
+        text += (f' To get it: {how}. To try the pipeline without it: '
+                 f'python tools/make_street_scenes.py {layout} {made}')
+    return text + ' If you have it elsewhere: --cfg-options ' \
+                  f'{loader}.dataset.data_root=/where/it/is'
+
+
+def _datasets(dataset):
+    """The leaf datasets in (possibly nested) wrappers."""
+    if not isinstance(dataset, dict):
+        return []
+    inner = dataset.get('dataset') or dataset.get('datasets')
+    if inner is None:
+        return [dataset]
+    return [leaf for item in (inner if isinstance(inner, (list, tuple)) else [inner])
+            for leaf in _datasets(item)]

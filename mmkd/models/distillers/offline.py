@@ -1,0 +1,234 @@
+"""OfflineDistiller: a student taught by one or several frozen teachers."""
+import torch
+from mmengine.logging import MessageHub, print_log
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS as ROOT_MODELS
+from torch import nn
+
+from ...registry import MODELS
+from ...utils.configs import load_model_config
+from ..dry_run import DryRun
+from ..libraries import library_of
+from ..preprocessing import RawBatch, same_preprocessing
+from ..schedules import Time
+from ..taps import Recorder
+from ..teacher import build_teachers
+from ..terms import Extras, Term, TermSpec
+
+
+@MODELS.register_module()
+class OfflineDistiller(BaseModel):
+    """Adds teaching to a student's ``mode='loss'``; in every other mode it is the student.
+
+    The student's own children are this module's children, under the student's
+    own names, so checkpoints, optimizers, DDP and EMA see the student as if it
+    were trained alone. Connectors and the losses' state are under
+    ``distiller.<term>``. Teachers are no modules of it.
+
+    Args:
+        student (dict | nn.Module): The student's model config, or
+            ``dict(config='mmseg::...')``.
+        teacher (dict): ``dict(config=..., checkpoint=...)`` or a dict of named ones;
+            see :class:`~mmkd.models.teacher.Teacher`.
+        distillations (dict): name -> term; see :mod:`mmkd.models.terms`. ``None``
+            instead of a term removes one that a base config has.
+        data_preprocessor (dict, optional): For a student that has none of its own.
+
+    Raises:
+        ValueError: Anything that would fail, or do nothing, during training; one
+            message lists all that was found.
+    """
+
+    def __init__(self, student, teacher, distillations, data_preprocessor=None, init_cfg=None):
+        student = _build_student(student, data_preprocessor)
+        super().__init__(student.data_preprocessor, init_cfg)
+        # No child: its children are ours. deepcopy and pickle keep the sharing.
+        object.__setattr__(self, 'student', student)
+        if 'distiller' in student._modules:
+            raise ValueError("the student has a module named 'distiller', which mmkd needs")
+        self._modules.update(student._modules)
+        for shared in ('_parameters', '_buffers', '_non_persistent_buffers_set'):
+            setattr(self, shared, getattr(student, shared))
+
+        # What follows draws random numbers; the student's and the data's must stay
+        # those of a run without a teacher.
+        with torch.random.fork_rng(devices=[]):
+            self.teachers = build_teachers(teacher)
+            terms = self._build_terms(distillations)
+        self.distiller = nn.ModuleDict({term.spec.name: term for term in terms})
+        self._checked = set()  # terms whose first gradient has been seen
+        self._raw_batch = RawBatch.attach(self.student.data_preprocessor) if any(
+            t.own_inputs for t in self.teachers.values()) else None
+
+    # ---- building -------------------------------------------------------------
+    def _build_terms(self, distillations):
+        problems = []
+        specs = _specs(distillations, self.teachers, problems)
+        library = library_of(self.student)
+        self._extras = library.EXTRAS
+        runs = {None: DryRun(self.student, library, 'student',
+                             [s.taps['student'] for s in specs], training=True)}
+        for name, teacher in self.teachers.items():
+            run = runs[name] = DryRun(teacher.model, teacher.library, teacher.name,
+                                      [s.taps['teacher'] for s in specs if s.teacher == name],
+                                      training=False)
+            teacher.counts, teacher.clone = run.counts, run.clone
+            teacher.own_inputs = not same_preprocessing(
+                self.student.data_preprocessor, teacher.model.data_preprocessor, teacher.name)
+        self._counts, self._clone = runs[None].counts, runs[None].clone
+        terms = []
+        for spec in specs:
+            try:
+                terms.append(self._build_term(spec, runs, library))
+            except (ValueError, TypeError) as error:
+                problems.append(f'term {spec.name!r}: {error}')
+        for name in self.teachers:
+            if specs and not any(spec.teacher == name for spec in specs):
+                problems.append(f'teacher {name!r} is used by no term; remove it')
+        if problems:
+            raise ValueError('\n'.join(['this distillation cannot work:']
+                                       + [f'  - {p}' for p in problems]))
+        return terms
+
+    def _build_term(self, spec, runs, library):
+        sides = dict(student=runs[None], teacher=runs[spec.teacher])
+        for side, run in sides.items():
+            if spec.taps[side] in run.errors:
+                raise ValueError(f'{side} tap {spec.taps[side]!r}: {run.errors[spec.taps[side]]}')
+        taps = {side: run.taps[spec.taps[side]] for side, run in sides.items()}
+        examples = {side: run.examples[spec.taps[side]].float() for side, run in sides.items()}
+        term = Term(spec, taps, examples, library.facts(self.student), library.EXTRAS)
+        term.try_out(examples, Extras(library.EXTRAS, *runs[None].batch))
+        print_log(f'term {spec.name!r}: ' + ', '.join(
+            f"{side} '{taps[side]}' {tuple(examples[side].shape[1:])}" for side in taps)
+            + f' at a {runs[None].size}-pixel input', logger='current')
+        return term
+
+    # ---- being the student ------------------------------------------------------
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            student = self.__dict__.get('student')
+            if student is None or name.startswith('__'):
+                raise
+            return getattr(student, name)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.student.train(mode)
+        return self
+
+    def init_weights(self):
+        self.student.init_weights()
+        with torch.random.fork_rng(devices=[]):
+            for module in self.distiller.modules():
+                if module is not self.distiller and hasattr(module, 'init_weights'):
+                    module.init_weights()
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        for teacher in self.teachers.values():
+            teacher.model._apply(fn)
+        return self
+
+    def _set_device(self, device):
+        super()._set_device(device)
+        for teacher in self.teachers.values():
+            teacher.model._set_device(device)
+
+    # ---- running ----------------------------------------------------------------
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        """As the student's; with ``mode='loss'`` its losses and those of the terms."""
+        if mode != 'loss':
+            return self.student(inputs, data_samples, mode=mode)
+        return self.loss(inputs, data_samples)
+
+    def loss(self, inputs, data_samples):
+        """The student's own losses and ``loss_<term>`` of every term."""
+        with Recorder(self.student, self._counts, self._clone) as recorder:
+            losses = self.student(inputs, data_samples, mode='loss')
+        read = {None: recorder.calls}
+        for name, teacher in self.teachers.items():
+            given = (inputs, data_samples)
+            if teacher.own_inputs:
+                given = self._raw_batch.preprocess(teacher.model.data_preprocessor)
+            read[name] = teacher.read(*given)
+        self._check_counts(read)
+        time, extras = _now(), Extras(self._extras, inputs, data_samples)
+        for name, term in self.distiller.items():
+            taken = {side: term.taps[side].select(read[owner][term.taps[side].source])
+                     for side, owner in (('student', None), ('teacher', term.spec.teacher))}
+            values = term(taken['student'], taken['teacher'], time, extras)
+            self._check_values(name, values, losses)
+            losses.update(values)
+        return losses
+
+    def _check_counts(self, read):
+        """Every tap fired as often as in the dry run, or the losses would be silently wrong."""
+        expected = {None: self._counts, **{n: t.counts for n, t in self.teachers.items()}}
+        for owner, counts in expected.items():
+            for source, count in counts.items():
+                fired = len(read[owner][source])
+                if fired == count:
+                    continue
+                label = 'student' if owner is None else self.teachers[owner].name
+                terms = [n for n, t in self.distiller.items() if any(
+                    t.taps[side].source == source for side in t.taps)]
+                raise RuntimeError(
+                    f"terms {', '.join(map(repr, terms))}: '{source}' of the {label} fired {fired} "
+                    f'times in this step and {count} times in the dry run. Tap a module that runs '
+                    'the same number of times in every forward')
+
+    def _check_values(self, name, values, losses):
+        """First step of a term: its names are free and a gradient flows from it."""
+        if name in self._checked or not torch.is_grad_enabled():
+            return
+        for key, value in values.items():
+            if key in losses:
+                raise RuntimeError(f'term {name!r} would log as {key!r}, a name the student has '
+                                   'already; rename the term')
+            if not value.requires_grad:
+                raise RuntimeError(
+                    f"term {name!r}: no gradient flows from its loss {key!r} to the student tap "
+                    f"'{self.distiller[name].taps['student']}'. The module is frozen, or runs "
+                    'inside activation checkpointing (with_cp=True): tap a module outside of it')
+        self._checked.add(name)
+
+
+def _now():
+    """Iteration and total, as the Runner notes them; 0 of an unknown total without one."""
+    hub = MessageHub.get_current_instance()
+    return Time(hub.get_info('iter', 0), hub.get_info('max_iters', None))
+
+
+def _build_student(student, data_preprocessor):
+    if isinstance(student, nn.Module):
+        return student
+    if not isinstance(student, dict):
+        raise ValueError(f'student must be a model config or a module, not {student!r}')
+    scope = None
+    if 'config' in student and 'type' not in student:
+        student, scope = load_model_config(student['config'], 'student')
+    student = dict(student)
+    if data_preprocessor is not None:
+        student.setdefault('data_preprocessor', data_preprocessor)
+    if scope is not None:
+        student.setdefault('_scope_', scope)
+    return ROOT_MODELS.build(student)
+
+
+def _specs(distillations, teachers, problems):
+    if not isinstance(distillations, dict) or not any(
+            cfg is not None for cfg in distillations.values()):
+        raise ValueError('distillations must be a dict of terms by name, with one at least, not '
+                         f'{distillations!r}')
+    specs = []
+    for name, cfg in distillations.items():
+        if cfg is None:
+            continue
+        try:
+            specs.append(TermSpec(name, cfg, teachers))
+        except ValueError as error:
+            problems.append(str(error))
+    return specs

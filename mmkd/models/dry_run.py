@@ -1,0 +1,110 @@
+"""The dry run: one tiny forward of each network when a distiller is built.
+
+It finds channels and strides, what the semantic names mean for these models,
+how often each tap fires, and which taps a later in-place operation overwrites,
+so that nobody has to write any of it down.
+"""
+import torch
+
+from .taps import Recorder, find_module
+from .terms import resolve_tap
+
+_SIZES = (64, 128, 256, 512)
+
+
+class DryRun:
+    """Runs ``model`` once and answers for any tap.
+
+    Args:
+        model (nn.Module): The network.
+        library: Its file in ``mmkd.models.libraries``.
+        label (str): How messages call it.
+        wanted (list of str): The taps as the user wrote them.
+        training (bool): Run it as in training (the student: its own losses, train
+            mode) or as in inference (a teacher).
+
+    Attributes: ``errors`` (what the user got wrong: tap -> message), ``taps`` (as
+    written -> Tap), ``examples`` (as written -> tensor), ``counts`` and
+    ``clone`` for the Recorder, ``size`` and ``batch`` (what it ran on).
+    """
+
+    def __init__(self, model, library, label, wanted, training):
+        self.model, self.library, self.label = model, library, label
+        self.names = library.tap_names(model)
+        self.errors, self.taps, self.examples = {}, {}, {}
+        self.size = self.batch = None
+        candidates = {text: self._candidates(text) for text in dict.fromkeys(wanted)}
+        sources = {tap.source for taps in candidates.values() for tap in taps}
+        calls, overwritten = self._run(sources, training) if sources else ({}, set())
+        for text, taps in candidates.items():
+            if taps:
+                self._choose(text, taps, calls)
+        used = {tap.source for tap in self.taps.values()}
+        self.counts = {source: len(calls[source]) for source in used}
+        self.clone = overwritten & used
+
+    def _candidates(self, text):
+        try:
+            taps = resolve_tap(text, self.names)
+        except ValueError as error:
+            self.errors[text] = str(error)
+            return []
+        if text in self.names:
+            return taps
+        try:
+            find_module(self.model, taps[0].source.path)
+        except ValueError as error:
+            self.errors[text] = (f"{error} (semantic names here: {', '.join(self.names)})")
+            return []
+        return taps
+
+    def _run(self, sources, training):
+        last = None
+        for size in _SIZES:
+            inputs, samples = self.library.make_batch(self.model, (size, size))
+            state = [(b, b.clone()) for b in self.model.buffers()]
+            was = self.model.training
+            device = next(self.model.parameters()).device
+            inputs = inputs.to(device)
+            samples = [sample.to(device) for sample in samples]
+            try:
+                with torch.no_grad(), Recorder(self.model, sources, watch=True) as recorder:
+                    if training:
+                        self.model.train()
+                        self.model.loss(inputs, samples)
+                    else:
+                        self.library.forward(self.model, inputs, samples,
+                                             [source.path for source in sources])
+            except Exception as error:  # too small for some models: try larger
+                last = error
+                continue
+            finally:
+                for buffer, before in state:  # a dry run leaves no trace in BN statistics
+                    buffer.copy_(before)
+                self.model.train(was)
+            self.size, self.batch = size, (inputs, samples)
+            return recorder.calls, recorder.overwritten()
+        raise ValueError(f'the {self.label} does not run on a random batch of 2 images of '
+                         f'{_SIZES[0]} to {_SIZES[-1]} pixels: {type(last).__name__}: {last}'
+                         ) from last
+
+    def _choose(self, text, taps, calls):
+        """The first tap of ``taps`` that gives what is meant."""
+        problem = None
+        for tap in taps:
+            fired = calls[tap.source]
+            if not fired:
+                problem = problem or (f"'{tap.source}' never fires in a forward of the "
+                                      f'{self.label}')
+                continue
+            try:
+                value = tap.select(fired)
+            except ValueError as error:
+                problem = problem or str(error)
+                continue
+            if text in self.names and not self.library.is_meant(self.model, text, value):
+                continue
+            self.taps[text], self.examples[text] = tap, value
+            return
+        self.errors[text] = problem or (f'no module of this {type(self.model).__name__} gives '
+                                        f'{text!r} as an (N, C, H, W) map; give a path')

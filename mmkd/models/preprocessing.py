@@ -1,0 +1,65 @@
+"""When a teacher needs other inputs than the student's."""
+import copy
+import functools
+
+import torch
+
+
+def same_preprocessing(student, teacher, label='teacher'):
+    """Do both data preprocessors turn a training batch into the same tensor?
+
+    Raises:
+        ValueError: They differ and the student's draws random augmentations, which
+            the teacher's could not repeat.
+    """
+    same = _pixels(student) == _pixels(teacher)
+    if not same and getattr(student, 'batch_augments', None):
+        raise ValueError(f"the {label} normalises images in another way than the student, so it "
+                         "gets its own inputs; the student's batch_augments would not be in "
+                         'them. Remove batch_augments, or use a teacher with the same '
+                         'data_preprocessor')
+    return same
+
+
+def _pixels(preprocessor):
+    """What decides the values of the normalised batch."""
+    mean, std = (getattr(preprocessor, key, None) for key in ('mean', 'std'))
+    as_list = [v.flatten().tolist() if isinstance(v, torch.Tensor) else v for v in (mean, std)]
+    return (as_list, getattr(preprocessor, 'channel_conversion',
+                             getattr(preprocessor, '_channel_conversion', None)),
+            getattr(preprocessor, '_enable_normalize', mean is not None),
+            getattr(preprocessor, 'pad_val', getattr(preprocessor, 'pad_value', None)))
+
+
+class RawBatch:
+    """Keeps the batch that the student's data preprocessor was given, for one step."""
+
+    def __init__(self):
+        self.data = None
+
+    @classmethod
+    def attach(cls, preprocessor):
+        """Remember every training batch that goes into ``preprocessor``."""
+        self = cls()
+        preprocessor.register_forward_pre_hook(functools.partial(_remember, self),
+                                               with_kwargs=True)
+        return self
+
+    def preprocess(self, preprocessor):
+        """(inputs, data_samples) of the remembered batch as ``preprocessor`` makes them."""
+        if self.data is None:
+            raise RuntimeError('the teacher needs its own inputs (its data_preprocessor differs '
+                               "from the student's), but the batch did not go through "
+                               'model.data_preprocessor; call model.train_step(data, ...) or '
+                               'model.data_preprocessor(data, True) first')
+        data = preprocessor(self.data, True)
+        return data['inputs'], data['data_samples']
+
+
+def _remember(raw, module, args, kwargs):
+    training = kwargs.get('training', args[1] if len(args) > 1 else False)
+    if training:
+        data = args[0] if args else kwargs['data']
+        # The student's preprocessor pads the samples in place.
+        raw.data = {key: [copy.copy(item) for item in value] if isinstance(value, list) else value
+                    for key, value in data.items()}

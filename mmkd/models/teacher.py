@@ -1,0 +1,144 @@
+"""The teacher: a frozen network that is no part of the student's module tree.
+
+Held in a plain object, so no key of it is in a checkpoint, no parameter of it
+is in DDP, the optimizer or the EMA copy, and ``train()`` cannot reach it.
+"""
+import contextlib
+import copy
+
+import torch
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope
+
+from ..utils.checkpoint import load_checkpoint_file
+from ..utils.configs import load_model_config
+from ..utils.hints import did_you_mean
+from .libraries import library_of
+from .taps import AllTapsRead, Recorder
+
+_KEYS = ('config', 'checkpoint', 'allow_random', 'trust_checkpoint', 'prune', 'dtype')
+_DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
+
+
+class Teacher:
+    """A frozen network with its weights.
+
+    Args:
+        config (str | dict): Path, ``mmseg::`` name, or dict of the teacher.
+        checkpoint (str, optional): File or address of its weights.
+        allow_random (bool): Accept a teacher without weights (tests, trials).
+        trust_checkpoint (bool): Unpickle the checkpoint fully.
+        prune (bool): Stop the forward when every tap has fired. Exact.
+        dtype (str, optional): 'bf16' or 'fp16': run the teacher under autocast
+            and channels_last. Inexact (bf16: logits off by about 1 %), faster.
+
+    Raises:
+        ValueError: Unknown key, no weights, or weights that do not fit.
+        FileNotFoundError: Config or checkpoint does not exist.
+    """
+
+    def __init__(self, name, config, checkpoint=None, allow_random=False,
+                 trust_checkpoint=False, prune=True, dtype=None):
+        if dtype not in (None, *_DTYPES):
+            raise ValueError(f'{name}: dtype {dtype!r} is none of None, '
+                             + ', '.join(map(repr, _DTYPES)))
+        if checkpoint is None and not allow_random:
+            raise ValueError(
+                f'{name} has no weights: set checkpoint= to a file or an address (a random '
+                'teacher teaches noise; for a trial run, set allow_random=True)')
+        self.name, self.prune, self.dtype = name, prune, dtype
+        self.model = build_model(config, name)
+        if checkpoint is not None:
+            load_weights(self.model, checkpoint, name, trust_checkpoint)
+        self.model.eval().requires_grad_(False)
+        if dtype is not None:
+            self.model.to(memory_format=torch.channels_last)
+        self.library = library_of(self.model)
+        self.own_inputs = False  # set by the distiller: preprocessing differs from the student's
+        self.counts = {}  # how often each source fires, from the dry run
+        self.clone = set()
+
+    def __deepcopy__(self, memo):
+        # EMA and friends copy the distiller; they must not copy its teacher.
+        return self
+
+    @torch.no_grad()
+    def read(self, inputs, data_samples):
+        """Run the teacher and return {source: values by call} of its taps."""
+        model, sources = self.model, list(self.counts)
+        if not sources:
+            return {}
+        autocast = contextlib.nullcontext()
+        if self.dtype is not None:
+            autocast = torch.autocast(inputs.device.type, _DTYPES[self.dtype])
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        stop_after = self.counts if self.prune else None
+        with Recorder(model, sources, self.clone, stop_after) as recorder, autocast:
+            with contextlib.suppress(AllTapsRead):
+                self.library.forward(model, inputs, data_samples,
+                                     [source.path for source in sources])
+        return recorder.calls
+
+
+def build_teachers(cfg):
+    """{name: Teacher} from one teacher's dict or a dict of named ones."""
+    if not isinstance(cfg, dict) or not cfg:
+        raise ValueError("teacher must be dict(config=..., checkpoint=...) or a dict of such "
+                         f'dicts by name, not {cfg!r}')
+    single = 'config' in cfg or not all(isinstance(v, dict) for v in cfg.values())
+    teachers = {}
+    for name, item in ({'teacher': cfg} if single else cfg).items():
+        label = 'teacher' if single else f'teacher {name!r}'
+        for key in item:
+            if key not in _KEYS:
+                raise ValueError(f"{label} has no key {key!r} (it has {', '.join(_KEYS)})"
+                                 + did_you_mean(key, _KEYS))
+        if 'config' not in item:
+            raise ValueError(f"{label} needs config=: a path, a 'mmseg::' name or a dict")
+        teachers[name] = Teacher(label, **item)
+    return teachers
+
+
+def build_model(config, label):
+    """The bare network of a config (no weights); a distill config gives its student."""
+    model_cfg, scope = load_model_config(config, label)
+    model_cfg = copy.deepcopy(model_cfg)
+    if 'pretrained' in model_cfg:
+        model_cfg['pretrained'] = None  # the weights come from the checkpoint
+    with DefaultScope.overwrite_default_scope(scope):
+        return ROOT_MODELS.build(model_cfg)
+
+
+def load_weights(model, checkpoint, label, trust=False):
+    """Load a checkpoint into ``model``; every parameter and buffer must be found.
+
+    Raises:
+        ValueError: Missing keys or other shapes; the message lists them.
+    """
+    loaded = load_checkpoint_file(checkpoint, 'cpu', trust)
+    state = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not any(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(f'{label}: {checkpoint!r} holds no state_dict')
+    state = {key.removeprefix('module.'): value for key, value in state.items()
+             if not key.startswith('distiller.')}
+    own = model.state_dict()
+    missing = [key for key in own if key not in state]
+    other = [f'{key} ({tuple(state[key].shape)} in the file, {tuple(value.shape)} in the model)'
+             for key, value in own.items()
+             if key in state and state[key].shape != value.shape]
+    if missing or other:
+        problems = [f'{len(missing)} keys are missing: {_some(missing)}'] if missing else []
+        problems += [f'{len(other)} have another shape: {_some(other)}'] if other else []
+        extra = [key for key in state if key not in own]
+        if missing and extra:
+            problems.append(f'{len(extra)} keys in the file fit nothing: {_some(extra)}')
+        raise ValueError(f"{label}: {checkpoint!r} does not fit {type(model).__name__}: "
+                         + '; '.join(problems) + '. Is it the checkpoint of this config?')
+    model.load_state_dict({key: state[key] for key in own})
+
+
+def _some(names, count=8):
+    return ', '.join(names[:count]) + (f', ... ({len(names)} in all)' if len(names) > count else '')
+
+
+__all__ = ['Teacher', 'build_model', 'build_teachers', 'load_weights']

@@ -1,0 +1,220 @@
+"""Reading and writing checkpoints without running what is inside them.
+
+A pickle can run any code while it loads. mmkd never fully unpickles a file
+unless its user says so for that file: what mmkd writes is plain data that
+``torch.load(weights_only=True)`` reads, and what a stock Runner wrote (its
+logs are pickled objects, which torch >= 2.6 refuses) goes through
+:class:`PlainUnpickler`, which builds tensors, containers, numbers and strings
+and an inert :class:`Placeholder` for everything else.
+"""
+import builtins
+import collections
+import importlib
+import os
+import pickle
+import types
+
+import numpy as np
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch.hub import download_url_to_file, get_dir
+
+from .hints import did_you_mean
+
+_HISTORY = '__mmkd_history__'
+_BUILTINS = {'bytearray', 'complex', 'dict', 'frozenset', 'int', 'float', 'list', 'set', 'slice',
+             'str', 'tuple', 'bool', 'range'}
+_NUMPY = {'dtype', 'ndarray', '_reconstruct', 'scalar', '_frombuffer'}
+_TORCH_UTILS = {'_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter',
+                '_rebuild_parameter_with_state'}
+
+
+class Placeholder:
+    """What stands in a loaded checkpoint where an unknown object was pickled.
+
+    It does nothing. ``args`` and ``state`` keep the plain data the object was
+    to be made of.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        self = object.__new__(cls)
+        self.args, self.state, self.items = args, None, []
+        return self
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        self.state = state
+
+    def append(self, item):
+        self.items.append(item)
+
+    def extend(self, items):
+        self.items.extend(items)
+
+    def __setitem__(self, key, value):
+        self.items.append((key, value))
+
+    def __repr__(self):
+        return f'<{type(self).__name__}, not loaded>'
+
+
+def _encode(text, encoding):
+    # How Python 2 protocols store bytes; other codecs (zip, ...) are not data.
+    if encoding != 'latin1':
+        raise pickle.UnpicklingError(f'bytes stored with codec {encoding!r}')
+    return text.encode(encoding)
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """Builds tensors, containers, numbers and strings, and placeholders."""
+
+    def find_class(self, module, name):
+        if module in ('builtins', '__builtin__') and name in _BUILTINS:
+            return getattr(builtins, name)
+        if (module, name) == ('collections', 'OrderedDict'):
+            return collections.OrderedDict
+        if (module, name) == ('_codecs', 'encode'):
+            return _encode
+        if module == 'torch._utils' and name in _TORCH_UTILS:
+            return getattr(torch._utils, name)
+        if module == 'torch' and (name in ('Size', 'device', 'Tensor')
+                                  or isinstance(getattr(torch, name, None), torch.dtype)
+                                  or name.endswith('Storage')):
+            return getattr(torch, name)
+        if module == 'torch.nn.parameter' and name == 'Parameter':
+            return torch.nn.Parameter
+        if module == 'torch.storage' and name in ('UntypedStorage', 'TypedStorage'):
+            return getattr(torch.storage, name)
+        if module.split('.')[0] == 'numpy' and (name in _NUMPY or module == 'numpy.dtypes'):
+            for known in (module, module.replace('numpy._core', 'numpy.core')):
+                try:
+                    return getattr(importlib.import_module(known), name)
+                except (ImportError, AttributeError):
+                    continue
+        return type(f'{module}.{name}', (Placeholder,), {})
+
+
+#: what ``torch.load(pickle_module=...)`` wants: a module with these names
+_PLAIN_PICKLE = types.SimpleNamespace(
+    __name__='mmkd.utils.checkpoint', Unpickler=PlainUnpickler,
+    load=lambda file, **kwargs: PlainUnpickler(file, **kwargs).load(),
+    UnpicklingError=pickle.UnpicklingError)
+
+
+def safe_load(filename, map_location='cpu', trust=False):
+    """Load a checkpoint file without running code in it.
+
+    Args:
+        filename: Path of a local file.
+        map_location: As in ``torch.load``.
+        trust: Unpickle the file fully. Only for a file whose maker you trust.
+
+    Raises:
+        FileNotFoundError: There is no such file; the message names near ones.
+        ValueError: The file is truncated or is no checkpoint.
+    """
+    filename = os.path.expanduser(os.fspath(filename))
+    if not os.path.isfile(filename):
+        folder = os.path.dirname(filename) or '.'
+        near = os.listdir(folder) if os.path.isdir(folder) else []
+        hint = did_you_mean(os.path.basename(filename), near)
+        raise FileNotFoundError(
+            f'checkpoint {filename!r} does not exist{hint}'
+            + ('' if os.path.isdir(folder) else f' (nor does the folder {folder!r})'))
+    try:
+        if trust:
+            return torch.load(filename, map_location=map_location, weights_only=False)
+        try:
+            return torch.load(filename, map_location=map_location, weights_only=True)
+        except pickle.UnpicklingError:
+            return torch.load(filename, map_location=map_location, weights_only=False,
+                              pickle_module=_PLAIN_PICKLE)
+    except Exception as error:
+        size = os.path.getsize(filename)
+        raise ValueError(
+            f'checkpoint {filename!r} ({size} bytes) cannot be read: it is truncated or not a '
+            f'torch checkpoint ({type(error).__name__}: {str(error).splitlines()[0][:120]}). Copy '
+            'or download it again, or use the previous checkpoint of that run') from error
+
+
+def _download(url):
+    """The local copy of ``url`` in torch's hub cache, fetched once."""
+    folder = os.path.join(get_dir(), 'checkpoints')
+    os.makedirs(folder, exist_ok=True)
+    target = os.path.join(folder, os.path.basename(url.split('?')[0]))
+    if not os.path.exists(target):
+        download_url_to_file(url, target)
+    return target
+
+
+def load_checkpoint_file(source, map_location='cpu', trust=False):
+    """Load a checkpoint from a path or an http(s) address, safely (see :func:`safe_load`)."""
+    if str(source).startswith(('http://', 'https://')):
+        try:
+            source = _download(source)
+        except OSError as error:
+            raise ValueError(
+                f'checkpoint {source!r} cannot be downloaded ({error}). Download it where there '
+                'is a network and give the path of the file instead') from error
+    return safe_load(source, map_location, trust)
+
+
+def use_safe_loading():
+    """Make every checkpoint that mmengine loads in this process go through :func:`safe_load`.
+
+    mmengine's own loader cannot read what mmengine's own Runner writes on
+    torch >= 2.6, and unpickles fully what it downloads.
+    """
+    def load_from_mmkd(filename, map_location=None):  # mmengine logs the name after load_from_
+        return load_checkpoint_file(filename, map_location)
+
+    CheckpointLoader.register_scheme(prefixes=['', 'http://', 'https://'],
+                                     loader=load_from_mmkd, force=True)
+
+
+def to_plain(value):
+    """``value`` as data that ``weights_only=True`` loads; see :func:`from_plain`.
+
+    numpy numbers and arrays become Python numbers and tensors, mmengine's
+    HistoryBuffer a marked dict, and anything else its ``repr``.
+    """
+    if value is None or isinstance(value, (bool, int, float, str, bytes, torch.Tensor)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, dict):
+        # type(value)(...) would keep Config dicts, which are no plain data.
+        return {to_plain(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        kind = type(value) if type(value) in (list, tuple, set) else list
+        return kind(to_plain(item) for item in value)
+    if type(value).__name__ == 'HistoryBuffer' and hasattr(value, 'data'):
+        log, count = value.data
+        return {_HISTORY: [torch.from_numpy(np.array(log, dtype=np.float64)),
+                           torch.from_numpy(np.array(count, dtype=np.float64)),
+                           int(value.max_length)]}
+    return repr(value)
+
+
+def from_plain(value):
+    """Undo :func:`to_plain` for HistoryBuffers, also for those of a stock Runner's file."""
+    from mmengine.logging import HistoryBuffer
+    if isinstance(value, dict):
+        if set(value) == {_HISTORY}:
+            log, count, length = value[_HISTORY]
+            return HistoryBuffer(log.tolist(), count.tolist(), max_length=length)
+        return {k: from_plain(v) for k, v in value.items()
+                if not isinstance(v, Placeholder) or _is_history(v)}
+    if isinstance(value, Placeholder) and _is_history(value):
+        return HistoryBuffer(value.state['_log_history'].tolist(),
+                             value.state['_count_history'].tolist(),
+                             max_length=value.state['max_length'])
+    return value
+
+
+def _is_history(value):
+    return type(value).__name__.endswith('.HistoryBuffer') and isinstance(value.state, dict)

@@ -1,0 +1,18 @@
+"""Nearest names for error messages."""
+import difflib
+
+
+def nearest(word, known, count=3):
+    """Up to ``count`` of ``known`` that look like ``word``, best first."""
+    known = [str(name) for name in known]
+    found = difflib.get_close_matches(str(word), known, n=count, cutoff=0.5)
+    # A path is often right but for its start or its end.
+    parts = [name for name in known if str(word) and (word in name or name in word)]
+    parts.sort(key=lambda name: abs(len(name) - len(word)))
+    return list(dict.fromkeys([*found, *parts]))[:count]
+
+
+def did_you_mean(word, known, count=3):
+    """'; did you mean 'a', 'b'?' or an empty string."""
+    names = nearest(word, known, count)
+    return f"; did you mean {', '.join(map(repr, names))}?" if names else ''

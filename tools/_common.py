@@ -1,0 +1,50 @@
+"""What the tools share: their options, and errors as one line instead of a traceback."""
+import os
+import sys
+import traceback
+
+from mmengine.config import DictAction
+
+
+def add_run_options(parser):
+    """The options that train.py and test.py have in common."""
+    parser.add_argument('--work-dir', help='where logs, checkpoints and results go '
+                        '(default: work_dirs/<config name>)')
+    add_cfg_options(parser)
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='job launcher (dist_train.sh sets pytorch)')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    # torch's launcher gives it; mmengine reads the variable.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_cfg_options(parser):
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V',
+                        help='override config values, e.g. '
+                        'model.distillations.logits.weight=5 train_cfg.max_iters=100')
+
+
+def apply_run_options(cfg, args, name):
+    """Put the common options into ``cfg``; ``name`` is the default work dir's."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg.launcher = args.launcher
+    cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', name)
+    return cfg
+
+
+def run(main, args):
+    """Call ``main(args)``; a mistake of the user's is one message and exit code 1."""
+    try:
+        main(args)
+    except (ValueError, FileNotFoundError, TypeError, KeyError, RuntimeError) as error:
+        if getattr(args, 'debug', False):
+            raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = str(error) if not isinstance(error, KeyError) else f'key {error}'
+        print(f'\nerror: {text}\n({type(error).__name__} in {where.filename}:{where.lineno}; '
+              'run again with --debug for the traceback)', file=sys.stderr)
+        sys.exit(1)

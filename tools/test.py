@@ -1,0 +1,52 @@
+"""Evaluate a student (or any model) with a checkpoint.
+
+    python tools/test.py CONFIG CHECKPOINT
+
+With a distill config the student alone is built: neither teacher nor teacher
+weights are needed.
+"""
+import argparse
+import os
+
+import _common
+from mmengine.runner import Runner
+
+from mmkd.apis import check_datasets, student_only
+from mmkd.utils.checkpoint import safe_load, use_safe_loading
+from mmkd.utils.configs import read_config
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file, of a distillation or of any model')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', metavar='DIR', help='save the predictions there')
+    parser.add_argument('--show-dir', metavar='DIR', help='save painted images there')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    _common.add_run_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(args):
+    cfg = student_only(read_config(args.config))
+    name = os.path.splitext(os.path.basename(args.config))[0]
+    cfg = _common.apply_run_options(cfg, args, name)
+    check_datasets(cfg, ['test_dataloader'])
+    use_safe_loading()
+    safe_load(args.checkpoint)  # told before anything is built
+    cfg.load_from = args.checkpoint
+    if args.show_dir:
+        cfg.default_hooks.visualization.update(draw=True)
+        cfg.visualizer.save_dir = args.show_dir
+    if args.tta:
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        cfg.tta_model.module = cfg.model
+        cfg.model = cfg.tta_model
+    if args.out:
+        cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
+    Runner.from_cfg(cfg).test()
+
+
+if __name__ == '__main__':
+    _common.run(main, parse_args())
