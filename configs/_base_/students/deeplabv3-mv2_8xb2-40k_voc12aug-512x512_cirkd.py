@@ -1,0 +1,10 @@
+# DeepLabV3-MobileNetV2 on augmented VOC as CIRKD trains its students.
+_base_ = [
+    '../models/deeplabv3_mobilenet-v2-d8.py',
+    '../datasets/voc12aug_512x512_cirkd.py',
+    '../schedules/cirkd_40k.py',
+    'mmseg::_base_/default_runtime.py'
+]
+model = dict(
+    data_preprocessor=dict(size=(512, 512)),
+    decode_head=dict(num_classes=21))
