@@ -1,0 +1,7 @@
+"""What makes two taps comparable: projection, attention, mask and generator."""
+from .cbam import CBAMConnector
+from .conv import ConvConnector
+from .mgd import MGDConnector
+from .projection import ProjectionConnector
+
+__all__ = ['CBAMConnector', 'ConvConnector', 'MGDConnector', 'ProjectionConnector']

@@ -1,0 +1,125 @@
+"""CWD: channel-wise knowledge distillation (Shu et al., ICCV 2021, arXiv:2011.13256).
+
+Each channel's activations are turned into a distribution over positions, and the
+student's distribution follows the teacher's. The paper divides by C; every published
+code divides by N * C, and so does this file.
+"""
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmkd.registry import MODELS
+
+from ..softmax_kl import softmax_kl
+
+NORMS = ('channel', 'spatial', 'channel_mean', 'none')
+DIVERGENCES = ('kl', 'cross_entropy', 'mse')
+
+
+@MODELS.register_module()
+class CWDLoss(nn.Module):
+    """Divergence between normalised activations of student and teacher.
+
+    ``norm`` says what is compared (names of the official code) and with which divisor:
+
+    * 'channel': softmax over the H * W positions of each channel; N * C. The method.
+    * 'spatial': softmax over the channels at each position; N * H * W.
+    * 'channel_mean': the mean of each channel, no softmax; N * C.
+    * 'none': raw activations; N * H * W. (The official branch indexes ``[0]``, so with a
+      tensor it reads the first sample only; here every sample counts.)
+
+    ``divergence``: 'kl' is the true KL, times tau ** 2. 'cross_entropy' leaves the teacher's
+    entropy in the value and has the same gradient (the mmsegmentation port by the authors'
+    group). 'mse' is the sum of squared differences with tau = 1, as in the official code.
+
+    Args:
+        tau: temperature of both softmaxes; 'mse' ignores it.
+        norm: see above.
+        divergence: see above. 'kl' and 'cross_entropy' need a softmax norm.
+        divisor_channels: number put in place of C in the divisor N * C. CIRKD's copy divides
+            by the student's channels before its projection.
+
+    Raises:
+        ValueError: for an unknown name, a ``tau`` or ``divisor_channels`` that is not positive,
+            a divergence between distributions asked of values that are none, or a
+            ``divisor_channels`` where the divisor has no C.
+    """
+
+    def __init__(self, tau: float = 1., norm: str = 'channel', divergence: str = 'kl',
+                 divisor_channels: int | None = None):
+        super().__init__()
+        if not tau > 0:
+            raise ValueError(f'tau={tau}: the temperature must be greater than 0')
+        if norm not in NORMS:
+            raise ValueError(f'norm={norm!r}: use one of {NORMS}')
+        if divergence not in DIVERGENCES:
+            raise ValueError(f'divergence={divergence!r}: use one of {DIVERGENCES}')
+        if divergence != 'mse' and norm not in ('channel', 'spatial'):
+            raise ValueError(f"divergence={divergence!r} with norm={norm!r}: these values are not "
+                             "distributions; use divergence='mse' or norm='channel'")
+        if divisor_channels is not None and divisor_channels < 1:
+            raise ValueError(f'divisor_channels={divisor_channels}: expected a positive number')
+        if divisor_channels is not None and norm not in ('channel', 'channel_mean'):
+            raise ValueError(f'divisor_channels={divisor_channels} with norm={norm!r}: the divisor '
+                             'is N * H * W and has no channels; leave divisor_channels out')
+        self.tau = tau
+        self.norm = norm
+        self.divergence = divergence
+        self.divisor_channels = divisor_channels
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the scalar loss.
+
+        Args:
+            student: logits or features (N, C, H, W); resized bilinearly to the teacher's H, W
+                if they differ.
+            teacher: same N and C, no gradient.
+
+        Raises:
+            ValueError: if N or C differ.
+        """
+        if student.shape[:2] != teacher.shape[:2]:
+            raise ValueError(
+                f'student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in '
+                'batch or channels: CWDLoss compares channel by channel; put a connector that '
+                'projects the student to the teacher\'s channels before it')
+        teacher = teacher.detach()
+        if student.shape[2:] != teacher.shape[2:]:
+            student = student.to(torch.promote_types(student.dtype, torch.float32))
+            student = F.interpolate(student, size=teacher.shape[2:], mode='bilinear',
+                                    align_corners=False)
+        n, c, h, w = student.shape
+        if self.norm in ('channel', 'channel_mean'):
+            divisor = n * (self.divisor_channels or c)
+        else:
+            divisor = n * h * w
+        if self.divergence == 'mse':
+            return _squared_difference(student, teacher, self.norm) / divisor
+
+        dim = 2 if self.norm == 'channel' else 1
+        student, teacher = student.flatten(2), teacher.flatten(2)
+        scale = self.tau ** 2 / divisor
+        loss = softmax_kl(student, teacher, dim, self.tau, scale)
+        if self.divergence == 'cross_entropy':
+            loss = loss + scale * _entropy(teacher, dim, self.tau).to(loss.dtype)
+        return loss
+
+
+def _squared_difference(student: Tensor, teacher: Tensor, norm: str) -> Tensor:
+    """Sum of squared differences of the normalised maps, in float32 or wider."""
+    dtype = torch.promote_types(student.dtype, torch.float32)
+    maps = [x.to(dtype).flatten(2) for x in (student, teacher)]
+    if norm == 'channel':
+        maps = [x.softmax(2) for x in maps]
+    elif norm == 'spatial':
+        maps = [x.softmax(1) for x in maps]
+    elif norm == 'channel_mean':
+        maps = [x.mean(2) for x in maps]
+    return (maps[0] - maps[1]).square().sum()
+
+
+@torch.no_grad()
+def _entropy(x: Tensor, dim: int, tau: float) -> Tensor:
+    """Sum of the entropies of softmax(x / tau) over ``dim``."""
+    log_p = (x.to(torch.promote_types(x.dtype, torch.float32)) / tau).log_softmax(dim)
+    return -log_p.exp().mul_(log_p).sum(dtype=torch.float64)

@@ -1,0 +1,34 @@
+"""FitNet hint loss (Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015).
+
+The paper trains the student's lower half on half the squared error in a stage of its own. The
+code that segmentation papers compare with (CIRKD's ``losses/fitnet.py``) is one-stage: a 1x1
+convolution without bias on the student's map, always, even with equal channels, and the mean of
+the squared error. This is that second form; the convolution is
+``ConvConnector(bias=False)``, and CIRKD's weight is 10.
+"""
+from torch import nn
+
+from mmkd.registry import MODELS
+
+from ._common import prepare
+
+
+@MODELS.register_module()
+class FitNetLoss(nn.Module):
+    """Mean squared error between a student's map and the teacher's hint."""
+
+    def forward(self, student, teacher):
+        """Compares the maps; a student of another size is resized bilinearly.
+
+        Args:
+            student: (N, C, H, W), after its connector.
+            teacher: (N, C, H', W').
+
+        Returns:
+            The mean over N, C, H' and W' of the squared difference.
+
+        Raises:
+            ValueError: if batch sizes or channels differ.
+        """
+        student, teacher = prepare(student, teacher)
+        return (student - teacher).square().mean()
