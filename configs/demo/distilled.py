@@ -6,5 +6,5 @@ model = dict(
     student={{_base_.model}},
     distillations={{_base_.distillations}},
     teacher=dict(
-        config='configs/demo/teacher.py',
+        config='{{ fileDirname }}/teacher.py',
         checkpoint='work_dirs/demo/teacher/iter_700.pth'))

@@ -104,6 +104,10 @@ def install(venv_dir):
         pip_install(python, {}, '--force-reinstall', '--no-deps', str(wheel))
     print('setup: installing the other requirements', flush=True)
     pip_install(python, pins, *pins.values())
+    if ask(python, 'import cv2; print(1)') is None:
+        # opencv-python links libGL, which a machine without a screen may lack.
+        headless = pins['opencv-python'].replace('opencv-python', 'opencv-python-headless')
+        pip_install(python, pins, '--force-reinstall', '--no-deps', headless)
     pip_install(python, pins, '--no-deps', '--no-build-isolation', '-e', str(ROOT))
     stamp.write_text(wanted)
     print(f'setup: done in {time.time() - start:.0f} s', flush=True)
