@@ -30,6 +30,8 @@ class AttnFDLoss(nn.Module):
             False trains a learnable CBAM on the teacher's side along with the student.
     """
 
+    same_channels = True  # the distiller refuses unequal channels when it is built
+
     def __init__(self, detach_teacher=True):
         super().__init__()
         self.detach_teacher = detach_teacher

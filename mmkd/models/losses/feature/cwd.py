@@ -45,6 +45,8 @@ class CWDLoss(nn.Module):
             ``divisor_channels`` where the divisor has no C.
     """
 
+    same_channels = True  # the distiller refuses unequal channels when it is built
+
     def __init__(self, tau: float = 1., norm: str = 'channel', divergence: str = 'kl',
                  divisor_channels: int | None = None):
         super().__init__()

@@ -17,6 +17,8 @@ from ._common import prepare
 class FitNetLoss(nn.Module):
     """Mean squared error between a student's map and the teacher's hint."""
 
+    same_channels = True  # the distiller refuses unequal channels when it is built
+
     def forward(self, student, teacher):
         """Compares the maps; a student of another size is resized bilinearly.
 

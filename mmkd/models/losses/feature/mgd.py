@@ -24,6 +24,8 @@ class MGDLoss(nn.Module):
             classification.
     """
 
+    same_channels = True  # the distiller refuses unequal channels when it is built
+
     def __init__(self, alpha_mgd=2e-5):
         super().__init__()
         self.alpha_mgd = alpha_mgd

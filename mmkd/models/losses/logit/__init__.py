@@ -1,0 +1,4 @@
+"""Losses that compare logits."""
+from .kd import KDLoss
+
+__all__ = ['KDLoss']

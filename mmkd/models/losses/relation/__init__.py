@@ -1,0 +1,5 @@
+"""Losses that compare relations between pixels."""
+from .cirkd_memory import CIRKDMemoryLoss
+from .cirkd_minibatch import CIRKDMiniBatchLoss
+
+__all__ = ['CIRKDMemoryLoss', 'CIRKDMiniBatchLoss']

@@ -1,0 +1,77 @@
+"""Pixel-wise knowledge distillation on logits (Hinton et al., 2015, applied densely).
+
+Every pixel's class distribution of the student follows the teacher's. Code bases
+agree on the divergence and differ in the divisor; see :class:`KDLoss`.
+"""
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmkd.registry import MODELS
+
+from ..softmax_kl import softmax_kl
+
+REDUCTIONS = ('pixel', 'batch', 'element')
+
+
+@MODELS.register_module()
+class KDLoss(nn.Module):
+    """KL(teacher || student) over classes, summed and divided.
+
+    ==========  =========================  ===========================================
+    reduction   divisor                    as in
+    ==========  =========================  ===========================================
+    pixel       N * H * W                  CIRKD and the methods built on its code base
+    batch       N                          mmrazor (H * W times larger)
+    element     N * C * H * W              IFVD, TorchDistiller (``tau_squared=False``)
+    ==========  =========================  ===========================================
+
+    A weight copied from one of them is only right with its divisor. No code base masks
+    ignored pixels here, and neither does this class.
+
+    Args:
+        tau: temperature of both softmaxes.
+        reduction: 'pixel', 'batch' or 'element'.
+        tau_squared: multiply by tau ** 2, which keeps the size of the gradient when tau
+            changes.
+
+    Raises:
+        ValueError: if ``tau`` is not positive or ``reduction`` is unknown.
+    """
+
+    same_channels = True  # the distiller refuses unequal channels when it is built
+
+    def __init__(self, tau: float = 1., reduction: str = 'pixel', tau_squared: bool = True):
+        super().__init__()
+        if not tau > 0:
+            raise ValueError(f'tau={tau}: the temperature must be greater than 0')
+        if reduction not in REDUCTIONS:
+            raise ValueError(f'reduction={reduction!r}: use one of {REDUCTIONS}')
+        self.tau = tau
+        self.reduction = reduction
+        self.tau_squared = tau_squared
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the scalar loss.
+
+        Args:
+            student: logits (N, C, H, W); resized bilinearly to the teacher's H, W if they
+                differ.
+            teacher: logits (N, C, H, W), no gradient.
+
+        Raises:
+            ValueError: if the class counts differ.
+        """
+        if student.shape[:2] != teacher.shape[:2]:
+            raise ValueError(
+                f'student logits {tuple(student.shape)} and teacher logits '
+                f'{tuple(teacher.shape)} differ in batch or classes: KDLoss compares the same '
+                'classes of the same images; tap logits of models with equal class counts')
+        if student.shape[2:] != teacher.shape[2:]:
+            student = student.to(torch.promote_types(student.dtype, torch.float32))
+            student = F.interpolate(student, size=teacher.shape[2:], mode='bilinear',
+                                    align_corners=False)
+        n, c, h, w = student.shape
+        divisor = {'pixel': n * h * w, 'batch': n, 'element': n * c * h * w}[self.reduction]
+        factor = self.tau ** 2 if self.tau_squared else 1.
+        return softmax_kl(student, teacher, dim=1, tau=self.tau, scale=factor / divisor)
