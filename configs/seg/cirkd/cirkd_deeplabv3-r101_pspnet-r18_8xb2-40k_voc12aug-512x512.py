@@ -1,0 +1,15 @@
+_base_ = [
+    '../../_base_/students/pspnet-r18_8xb2-40k_voc12aug-512x512_cirkd.py',
+    '../../_base_/recipes/seg/cirkd_voc.py'
+]
+model = dict(
+    _delete_=True,
+    type='mmkd.OfflineDistiller',
+    student={{_base_.model}},
+    distillations={{_base_.distillations}},
+    teacher=dict(
+        config='mmseg::deeplabv3/deeplabv3_r101-d8_4xb4-40k_voc12aug-512x512.py',
+        checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/'
+        'deeplabv3/deeplabv3_r101-d8_512x512_40k_voc12aug/'
+        'deeplabv3_r101-d8_512x512_40k_voc12aug_20200613_161432-0017d784.pth'))
+custom_hooks = [dict(type='mmkd.ExactResumeHook')]

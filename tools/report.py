@@ -1,0 +1,235 @@
+"""Keep the result tables true: metafiles -> Markdown tables.
+
+    python tools/report.py                              rewrite metadata and tables
+    python tools/report.py --check                      exit 1 and name what disagrees
+    python tools/report.py --record CONFIG WORK_DIR     note the result of a training
+
+Nobody types a result: --record reads it, with its evidence (log, commit, seed, sha256 of the
+weights), from the work dir. Published numbers are those of configs/seg/survey_rows.csv.
+"""
+import argparse
+import csv
+import os
+
+import _common
+
+from mmkd.apis import config_root
+from mmkd.utils import metafiles, result_tables
+from mmkd.utils.evidence import collect
+from mmkd.utils.metafiles import EVIDENCE, NOT_RUN, PUBLISHED
+
+TABLES = {14: 'table14_pascal_voc.csv', 15: 'table15_cityscapes.csv'}
+DATA = {14: 'Pascal VOC 2012', 15: 'Cityscapes'}
+ROW = ('Method', 'Table', 'Teacher', 'Student')
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument('--check', action='store_true', help='change nothing; exit 1 if anything '
+                        'disagrees')
+    action.add_argument('--record', nargs=2, metavar=('CONFIG', 'WORK_DIR'),
+                        help="write a training's result into its config's metafile")
+    parser.add_argument('--best', action='store_true',
+                        help='record the best evaluation (default: the last)')
+    parser.add_argument('--git-sha', help='the commit that was trained (default: what the work '
+                        'dir says, or HEAD of a clean tree)')
+    parser.add_argument('--survey', metavar='DIR', help="with --check: also compare with the "
+                        "survey's own tables (" + ', '.join(TABLES.values()) + ') in DIR')
+    parser.add_argument('--root', help='the repository (default: this one)')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    args = parser.parse_args(argv)
+    args.root = os.path.abspath(args.root or os.path.dirname(config_root()))
+    return args
+
+
+class Report:
+    """The metafiles of a repository and everything that must agree with them.
+
+    Attributes: ``metas`` (metafile path -> content), ``problems`` (what disagrees).
+    """
+
+    def __init__(self, root):
+        self.root = root
+        self.configs = os.path.join(root, 'configs')
+        self.metas = metafiles.read_metafiles(self.configs)
+        if not self.metas:
+            raise FileNotFoundError(f'{self.configs} holds no metafile')
+        self.problems = []
+
+    def name(self, path):
+        return os.path.relpath(path, self.root).replace(os.sep, '/')
+
+    def rows(self):
+        for path, meta in self.metas.items():
+            for model in meta['Models']:
+                yield path, meta, model
+
+    # ---- what is derived ------------------------------------------------------------------
+    def derive(self):
+        """Put what the configs say into the metafiles' content (not into the files)."""
+        for path, _, model in self.rows():
+            config = os.path.join(self.root, model['Config'])
+            if not os.path.isfile(config):
+                self.problems.append(f"{self.name(path)}: config {model['Config']!r} is missing")
+                continue
+            result = model.pop('Results')  # so that it stays last
+            model.pop('Metadata', None)
+            model.update(Metadata=metafiles.derive(config, self.root), Results=result)
+
+    def pages(self):
+        """{path: (marker, table)} of every page with a generated table."""
+        pages = {os.path.join(os.path.dirname(path), 'README.md'):
+                 ('results', result_tables.results_table(meta))
+                 for path, meta in self.metas.items()}
+        table = result_tables.methods_table(self.metas, self.root)
+        for path, prefix in (('README.md', ''), ('docs/methods.md', '../')):
+            if os.path.isfile(os.path.join(self.root, path)):
+                pages[os.path.join(self.root, path)] = (
+                    'methods', table.replace('](configs/', f']({prefix}configs/'))
+        return pages
+
+    def texts(self):
+        """{path: text} of every file as it should be."""
+        texts = {path: metafiles.dump(meta) for path, meta in self.metas.items()}
+        for path, (marker, table) in self.pages().items():
+            if not os.path.isfile(path):
+                self.problems.append(f'{self.name(path)} is missing')
+                continue
+            with open(path, encoding='utf-8') as file:
+                text = file.read()
+            try:
+                texts[path] = result_tables.put_between(text, marker, table, self.name(path))
+            except ValueError as error:
+                self.problems.append(str(error))
+        texts[os.path.join(self.root, 'model-index.yml')] = metafiles.dump(
+            {'Import': [self.name(path) for path in self.metas]})
+        return texts
+
+    # ---- what must agree ------------------------------------------------------------------
+    def check_configs(self):
+        named = [model['Config'] for _, _, model in self.rows()]
+        for path in metafiles.leaf_paths(self.configs):
+            count = named.count(self.name(path))
+            if count != 1:
+                self.problems.append(f'{self.name(path)} has {count} rows in metafiles, not 1')
+        for path, meta, model in self.rows():
+            where, stem = f"{self.name(path)}: {model['Name']}", os.path.basename(model['Config'])
+            if stem != f"{model['Name']}.py":
+                self.problems.append(f"{where}: the name is not its config's ({stem})")
+            if model['In Collection'] != meta['Collections'][0]['Name']:
+                self.problems.append(f"{where}: no collection {model['In Collection']!r} there")
+
+    def check_results(self):
+        for path, _, model in self.rows():
+            where, result = f"{self.name(path)}: {model['Name']}", model['Results'][0]
+            numbers = result.get('Metrics') or {}
+            self.problems += [f'{where}: {key!r} is not a number' for key in PUBLISHED
+                              if not isinstance(numbers.get(key), float)]
+            ours = result.get('Ours')
+            if ours == NOT_RUN:
+                continue
+            if not isinstance(ours, dict) or not isinstance(ours.get('mIoU'), float):
+                self.problems.append(f"{where}: Ours is neither {NOT_RUN!r} nor a measured mIoU")
+                continue
+            evidence = ours.get('Evidence') or {}
+            missing = [key for key in EVIDENCE if evidence.get(key) in (None, '')]
+            if missing:
+                self.problems.append(f"{where}: our {ours['mIoU']} has no {', '.join(missing)}; "
+                                     'record it with --record')
+
+    def check_published(self, survey=None):
+        """Every row of the survey for these methods is one row of a metafile, digit for digit."""
+        path = os.path.join(self.configs, 'seg', 'survey_rows.csv')
+        with open(path, encoding='utf-8', newline='') as file:
+            rows = {(row['method'], int(row['table']), row['teacher'], row['student'],
+                     row['teacher_miou']): row for row in csv.DictReader(file)}
+        if survey is not None:
+            self._check_survey(rows, survey)
+        for meta_path, _, model in self.rows():
+            if self.name(meta_path).split('/')[1] != 'seg':
+                continue
+            where, result = f"{self.name(meta_path)}: {model['Name']}", model['Results'][0]
+            source, numbers = result.get('Source') or {}, result.get('Metrics') or {}
+            teacher, *others = (f'{numbers.get(key) or 0.:.2f}' for key in PUBLISHED)
+            row = rows.pop((*(source.get(key) for key in ROW), teacher), None)
+            if row is None:
+                self.problems.append(f'{where}: no (other) row of {self.name(path)} has '
+                                     f'{source} and teacher {teacher}')
+            elif [row['student_miou'], row['distilled_miou']] != others:
+                self.problems.append(
+                    f"{where}: published {' -> '.join(others)}, but {self.name(path)} says "
+                    f"{row['student_miou']} -> {row['distilled_miou']}")
+            elif DATA[source['Table']] != result['Dataset']:
+                self.problems.append(f"{where}: table {source['Table']} is not about "
+                                     f"{result['Dataset']}")
+        self.problems += [f'{self.name(path)}: row {key} has no config' for key in rows]
+
+    def _check_survey(self, rows, survey):
+        methods, theirs = {key[0] for key in rows}, {}
+        for number, name in TABLES.items():
+            with open(os.path.join(survey, name), encoding='utf-8', newline='') as file:
+                theirs |= {(row['method'], number, row['teacher'], row['student'],
+                            row['teacher_miou']): (row['student_miou'], row['distilled_miou'])
+                           for row in csv.DictReader(file) if row['method'] in methods}
+        ours = {key: (row['student_miou'], row['distilled_miou']) for key, row in rows.items()}
+        self.problems += [f'survey_rows.csv and the survey differ in {key}: {ours.get(key)} and '
+                          f'{theirs.get(key)}' for key in ours.keys() | theirs.keys()
+                          if ours.get(key) != theirs.get(key)]
+
+    def check_files(self, texts):
+        for path, text in texts.items():
+            held = None
+            if os.path.isfile(path):
+                with open(path, encoding='utf-8') as file:
+                    held = file.read()
+            if held != text:
+                line = next((f' (line {i})' for i, pair in enumerate(
+                    zip((held or '').splitlines(), text.splitlines(), strict=False), 1)
+                    if pair[0] != pair[1]), '')
+                self.problems.append(f'{self.name(path)} is not what configs and metafiles '
+                                     f'say{line}; run python tools/report.py')
+
+
+def record(report, config, work_dir, git_sha, best):
+    """Write the result of a training into the content of its config's metafile."""
+    for _, _, model in report.rows():
+        path = os.path.join(report.root, model['Config'])
+        if os.path.isfile(path) and os.path.samefile(path, config):
+            ours = collect(config, work_dir, model['Metadata']['Batch Size'], report.root,
+                           git_sha, best)
+            model['Results'][0]['Ours'] = ours
+            print(f"{model['Name']}: mIoU {ours['mIoU']}")
+            return
+    raise ValueError(f'{config} has no row in a metafile')
+
+
+def main(args):
+    report = Report(args.root)
+    if args.record and not os.path.isfile(args.record[0]):
+        raise FileNotFoundError(f'there is no config {args.record[0]!r}')
+    with metafiles.zoo_indices_read_once():
+        report.derive()
+    if args.record and not report.problems:
+        record(report, *args.record, args.git_sha, args.best)
+    report.check_configs()
+    report.check_results()
+    if not report.problems:  # what follows reads what these have checked
+        report.check_published(args.survey)
+        texts = report.texts()
+        if args.check:
+            report.check_files(texts)
+        elif not report.problems:
+            for path, text in texts.items():
+                if metafiles.write_if_changed(path, text):
+                    print(f'wrote {report.name(path)}')
+    if report.problems:
+        raise ValueError('tables, metafiles and configs disagree:\n  '
+                         + '\n  '.join(report.problems))
+    print(f'{sum(1 for _ in report.rows())} configs of {len(report.metas)} methods: '
+          'tables, metafiles and configs agree')
+
+
+if __name__ == '__main__':
+    _common.run(main, parse_args())
