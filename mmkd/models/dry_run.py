@@ -4,6 +4,9 @@ It finds channels and strides, what the semantic names mean for these models,
 how often each tap fires, and which taps a later in-place operation overwrites,
 so that nobody has to write any of it down.
 """
+import contextlib
+from unittest import mock
+
 import torch
 
 from .taps import Recorder, find_module
@@ -62,15 +65,14 @@ class DryRun:
         last = None
         for size in _SIZES:
             inputs, samples = self.library.make_batch(self.model, (size, size))
-            state = [(b, b.clone()) for b in self.model.buffers()]
-            was = self.model.training
             device = next(self.model.parameters()).device
             inputs = inputs.to(device)
             samples = [sample.to(device) for sample in samples]
             try:
-                with torch.no_grad(), Recorder(self.model, sources, watch=True) as recorder:
+                with torch.no_grad(), _no_trace(self.model), \
+                        Recorder(self.model, sources, watch=True) as recorder:
+                    self.model.train(training)
                     if training:
-                        self.model.train()
                         self.model.loss(inputs, samples)
                     else:
                         self.library.forward(self.model, inputs, samples,
@@ -78,10 +80,6 @@ class DryRun:
             except Exception as error:  # too small for some models: try larger
                 last = error
                 continue
-            finally:
-                for buffer, before in state:  # a dry run leaves no trace in BN statistics
-                    buffer.copy_(before)
-                self.model.train(was)
             self.size, self.batch = size, (inputs, samples)
             return recorder.calls, recorder.overwritten()
         raise ValueError(f'the {self.label} does not run on a random batch of 2 images of '
@@ -102,9 +100,34 @@ class DryRun:
             except ValueError as error:
                 problem = problem or str(error)
                 continue
+            if value.ndim < 2:
+                problem = problem or f"'{tap}' gives a tensor of shape {tuple(value.shape)}, no map"
+                continue
             if text in self.names and not self.library.is_meant(self.model, text, value):
                 continue
             self.taps[text], self.examples[text] = tap, value
             return
         self.errors[text] = problem or (f'no module of this {type(self.model).__name__} gives '
                                         f'{text!r} as an (N, C, H, W) map; give a path')
+
+
+@contextlib.contextmanager
+def _no_trace(model):
+    """What a forward changes is put back: buffers and every module's training flag.
+
+    Meanwhile no process group is seen: a network that is built is still on the CPU,
+    where SyncBN refuses to run in a group, and other ranks must not be waited for.
+    """
+    modules = list(model.modules())
+    flags = [module.training for module in modules]
+    # Some modules (EMAHead) put a new tensor in a buffer's place.
+    buffers = [(module._buffers, name, buffer, buffer.clone()) for module in modules
+               for name, buffer in module._buffers.items() if buffer is not None]
+    try:
+        with mock.patch('torch.distributed.is_initialized', return_value=False):
+            yield
+    finally:
+        for owner, name, buffer, before in buffers:
+            owner[name] = buffer.copy_(before)
+        for module, flag in zip(modules, flags, strict=True):
+            module.training = flag

@@ -3,6 +3,9 @@ import copy
 import functools
 
 import torch
+from mmengine.model import BaseDataPreprocessor
+
+_PADDING = ('size', 'size_divisor', 'pad_size_divisor')
 
 
 def same_preprocessing(student, teacher, label='teacher'):
@@ -12,7 +15,8 @@ def same_preprocessing(student, teacher, label='teacher'):
         ValueError: They differ and the student's draws random augmentations, which
             the teacher's could not repeat.
     """
-    same = _pixels(student) == _pixels(teacher)
+    # A teacher whose config has none (it only moves data) takes what it is given.
+    same = type(teacher) is BaseDataPreprocessor or _pixels(student) == _pixels(teacher)
     if not same and getattr(student, 'batch_augments', None):
         raise ValueError(f"the {label} normalises images in another way than the student, so it "
                          "gets its own inputs; the student's batch_augments would not be in "
@@ -34,13 +38,14 @@ def _pixels(preprocessor):
 class RawBatch:
     """Keeps the batch that the student's data preprocessor was given, for one step."""
 
-    def __init__(self):
-        self.data = None
+    def __init__(self, padding):
+        self.data, self.padding = None, padding
 
     @classmethod
     def attach(cls, preprocessor):
         """Remember every training batch that goes into ``preprocessor``."""
-        self = cls()
+        self = cls({key: getattr(preprocessor, key) for key in _PADDING
+                    if hasattr(preprocessor, key)})
         preprocessor.register_forward_pre_hook(functools.partial(_remember, self),
                                                with_kwargs=True)
         return self
@@ -52,6 +57,10 @@ class RawBatch:
                                "from the student's), but the batch did not go through "
                                'model.data_preprocessor; call model.train_step(data, ...) or '
                                'model.data_preprocessor(data, True) first')
+        # The same canvas as the student's, whatever crop the teacher was trained with:
+        # otherwise their maps would not lie on each other.
+        for key, value in self.padding.items():
+            setattr(preprocessor, key, value)
         data = preprocessor(self.data, True)
         return data['inputs'], data['data_samples']
 

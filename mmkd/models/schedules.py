@@ -72,7 +72,11 @@ def build_schedule(cfg):
     Raises:
         ValueError: Unknown type or argument, or a time that is none.
     """
-    cfg = dict(cfg or dict(type='constant'))
+    if cfg is None:
+        cfg = dict(type='constant')
+    if not isinstance(cfg, dict):
+        raise ValueError(f"a schedule is a dict such as dict(type='linear'), not {cfg!r}")
+    cfg = dict(cfg)
     name = cfg.pop('type', None)
     if name not in SCHEDULES:
         raise ValueError(f"schedule type {name!r} is none of {', '.join(SCHEDULES)}"
@@ -85,7 +89,14 @@ def build_schedule(cfg):
     needed = [key for key, p in known.items() if p.default is p.empty and key not in cfg]
     if needed:
         raise ValueError(f"schedule {name!r} needs {', '.join(needed)}")
-    times = [cfg[key] for key in ('begin', 'end') if key in cfg] + list(cfg.get('milestones', ()))
+    milestones = cfg.get('milestones', ())
+    if not isinstance(milestones, (list, tuple)):
+        raise ValueError(f'schedule {name!r}: milestones must be a list of times, not '
+                         f'{milestones!r}')
+    for key in ('start', 'stop', 'gamma'):
+        if isinstance(cfg.get(key, 0.), bool) or not isinstance(cfg.get(key, 0.), (int, float)):
+            raise ValueError(f'schedule {name!r}: {key} must be a number, not {cfg[key]!r}')
+    times = [cfg[key] for key in ('begin', 'end') if key in cfg] + list(milestones)
     for when in times:
         fine = isinstance(when, (int, float)) and not isinstance(when, bool) and when >= 0
         if not fine or (isinstance(when, float) and when > 1):

@@ -99,7 +99,8 @@ def find_module(model, path):
     Raises:
         ValueError: There is none; the message names the nearest paths.
     """
-    modules = dict(model.named_modules())
+    # A module that two paths share is under both.
+    modules = dict(model.named_modules(remove_duplicate=False))
     if path not in modules:
         parent = path
         while '.' in parent and parent not in modules:
@@ -140,8 +141,9 @@ class Recorder:
         self._spies = []
 
     def __enter__(self):
-        for path in dict.fromkeys(source.path for source in self.calls):
-            module = find_module(self.model, path)
+        paths = dict.fromkeys(source.path for source in self.calls)
+        # All are found before one is changed: an error here leaves nothing behind.
+        for path, module in [(path, find_module(self.model, path)) for path in paths]:
             self._spies.append((module, module.__dict__.get('forward')))
             module.forward = _Spy(self, path, module.forward)
         return self

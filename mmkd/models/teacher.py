@@ -53,10 +53,13 @@ class Teacher:
         self.model.eval().requires_grad_(False)
         if dtype is not None:
             self.model.to(memory_format=torch.channels_last)
-        self.library = library_of(self.model)
         self.own_inputs = False  # set by the distiller: preprocessing differs from the student's
         self.counts = {}  # how often each source fires, from the dry run
         self.clone = set()
+
+    @property
+    def library(self):  # not kept: a module cannot be pickled
+        return library_of(self.model)
 
     def __deepcopy__(self, memo):
         # EMA and friends copy the distiller; they must not copy its teacher.
@@ -86,17 +89,28 @@ def build_teachers(cfg):
         raise ValueError("teacher must be dict(config=..., checkpoint=...) or a dict of such "
                          f'dicts by name, not {cfg!r}')
     single = 'config' in cfg or not all(isinstance(v, dict) for v in cfg.values())
-    teachers = {}
+    teachers, errors = {}, []
     for name, item in ({'teacher': cfg} if single else cfg).items():
-        label = 'teacher' if single else f'teacher {name!r}'
-        for key in item:
-            if key not in _KEYS:
-                raise ValueError(f"{label} has no key {key!r} (it has {', '.join(_KEYS)})"
-                                 + did_you_mean(key, _KEYS))
-        if 'config' not in item:
-            raise ValueError(f"{label} needs config=: a path, a 'mmseg::' name or a dict")
-        teachers[name] = Teacher(label, **item)
+        try:
+            teachers[name] = _build_teacher('teacher' if single else f'teacher {name!r}', item)
+        except (ValueError, FileNotFoundError) as error:
+            errors.append(error)
+    if len(errors) > 1:
+        raise ValueError('\n'.join(['these teachers cannot work:']
+                                   + [f'  - {error}' for error in errors])) from errors[0]
+    if errors:
+        raise errors[0]
     return teachers
+
+
+def _build_teacher(label, cfg):
+    for key in cfg:
+        if key not in _KEYS:
+            raise ValueError(f"{label} has no key {key!r} (it has {', '.join(_KEYS)})"
+                             + did_you_mean(key, _KEYS))
+    if 'config' not in cfg:
+        raise ValueError(f"{label} needs config=: a path, a 'mmseg::' name or a dict")
+    return Teacher(label, **cfg)
 
 
 def build_model(config, label):
@@ -115,7 +129,10 @@ def load_weights(model, checkpoint, label, trust=False):
     Raises:
         ValueError: Missing keys or other shapes; the message lists them.
     """
-    loaded = load_checkpoint_file(checkpoint, 'cpu', trust)
+    try:
+        loaded = load_checkpoint_file(checkpoint, 'cpu', trust)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f'{label}: {error}') from error
     state = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not any(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError(f'{label}: {checkpoint!r} holds no state_dict')

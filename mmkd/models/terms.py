@@ -163,7 +163,8 @@ class Term(nn.Module):
         factor = self.spec.weight * self.spec.schedule(time)
         if factor == 0:
             # Touch the connectors: DDP waits for a gradient of every parameter.
-            zero = student.sum() * 0 + sum(p.sum() * 0 for p in self.parameters())
+            # (times 0 before the sum, which could overflow in fp16.)
+            zero = sum((x * 0).sum() for x in (student, *self.parameters()))
             return {f'loss_{self.spec.name}': zero.float()}
         student, teacher = self.connect(student, teacher)
         wanted = {name: time.progress if name == 'progress' else extras(name)

@@ -9,9 +9,9 @@ and an inert :class:`Placeholder` for everything else.
 """
 import builtins
 import collections
-import importlib
 import os
 import pickle
+import sys
 import types
 
 import numpy as np
@@ -22,9 +22,13 @@ from torch.hub import download_url_to_file, get_dir
 from .hints import did_you_mean
 
 _HISTORY = '__mmkd_history__'
+_SCALARS = (bool, int, float, complex, str, bytes)
 _BUILTINS = {'bytearray', 'complex', 'dict', 'frozenset', 'int', 'float', 'list', 'set', 'slice',
              'str', 'tuple', 'bool', 'range'}
-_NUMPY = {'dtype', 'ndarray', '_reconstruct', 'scalar', '_frombuffer'}
+_NUMPY = {('numpy', 'dtype'): np.dtype, ('numpy', 'ndarray'): np.ndarray,
+          ('numpy.core.multiarray', '_reconstruct'): np.core.multiarray._reconstruct,
+          ('numpy.core.multiarray', 'scalar'): np.core.multiarray.scalar,
+          ('numpy.core.numeric', '_frombuffer'): np.core.numeric._frombuffer}
 _TORCH_UTILS = {'_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter',
                 '_rebuild_parameter_with_state'}
 
@@ -53,11 +57,18 @@ class Placeholder:
     def extend(self, items):
         self.items.extend(items)
 
+    def __call__(self, *args, **kwargs):  # what getattr(object, 'method') stood for
+        return Placeholder(*args)
+
     def __setitem__(self, key, value):
         self.items.append((key, value))
 
     def __repr__(self):
         return f'<{type(self).__name__}, not loaded>'
+
+
+def _is_class(value, *bases):
+    return isinstance(value, type) and issubclass(value, bases)
 
 
 def _encode(text, encoding):
@@ -67,8 +78,21 @@ def _encode(text, encoding):
     return text.encode(encoding)
 
 
-class PlainUnpickler(pickle.Unpickler):
-    """Builds tensors, containers, numbers and strings, and placeholders."""
+class PlainUnpickler(pickle._Unpickler):
+    """Builds tensors, containers, numbers and strings, and placeholders.
+
+    The Python form of the unpickler: in the C form nothing can stop a file from
+    setting attributes of the classes and functions that it names.
+    """
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def load_build(self):
+        target = self.stack[-2]
+        if not isinstance(target, (Placeholder, np.ndarray, np.dtype, collections.OrderedDict)):
+            raise pickle.UnpicklingError(f'state for {target!r}')
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module, name):
         if module in ('builtins', '__builtin__') and name in _BUILTINS:
@@ -79,20 +103,14 @@ class PlainUnpickler(pickle.Unpickler):
             return _encode
         if module == 'torch._utils' and name in _TORCH_UTILS:
             return getattr(torch._utils, name)
-        if module == 'torch' and (name in ('Size', 'device', 'Tensor')
-                                  or isinstance(getattr(torch, name, None), torch.dtype)
-                                  or name.endswith('Storage')):
-            return getattr(torch, name)
-        if module == 'torch.nn.parameter' and name == 'Parameter':
-            return torch.nn.Parameter
-        if module == 'torch.storage' and name in ('UntypedStorage', 'TypedStorage'):
-            return getattr(torch.storage, name)
-        if module.split('.')[0] == 'numpy' and (name in _NUMPY or module == 'numpy.dtypes'):
-            for known in (module, module.replace('numpy._core', 'numpy.core')):
-                try:
-                    return getattr(importlib.import_module(known), name)
-                except (ImportError, AttributeError):
-                    continue
+        if module in ('torch', 'torch.storage', 'numpy.dtypes'):
+            known = getattr(sys.modules[module], name, None)
+            if known in (torch.Size, torch.device) or isinstance(known, torch.dtype) \
+                    or _is_class(known, torch.UntypedStorage, torch.TypedStorage, np.dtype):
+                return known
+        known = _NUMPY.get((module.replace('numpy._core', 'numpy.core'), name))
+        if known is not None:
+            return known
         return type(f'{module}.{name}', (Placeholder,), {})
 
 
@@ -135,7 +153,7 @@ def safe_load(filename, map_location='cpu', trust=False):
         size = os.path.getsize(filename)
         raise ValueError(
             f'checkpoint {filename!r} ({size} bytes) cannot be read: it is truncated or not a '
-            f'torch checkpoint ({type(error).__name__}: {str(error).splitlines()[0][:120]}). Copy '
+            f'torch checkpoint ({type(error).__name__}: {str(error)[:120]}). Copy '
             'or download it again, or use the previous checkpoint of that run') from error
 
 
@@ -180,12 +198,18 @@ def to_plain(value):
     numpy numbers and arrays become Python numbers and tensors, mmengine's
     HistoryBuffer a marked dict, and anything else its ``repr``.
     """
-    if value is None or isinstance(value, (bool, int, float, str, bytes, torch.Tensor)):
+    if value is None or isinstance(value, torch.Tensor):
         return value
+    for kind in _SCALARS:
+        if isinstance(value, kind):  # not the value: np.float64 and enums are subclasses
+            return kind(value)
     if isinstance(value, np.generic):
-        return value.item()
+        return to_plain(value.item()) if type(value.item()) in _SCALARS else repr(value)
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
+        try:
+            return torch.from_numpy(value.copy())
+        except TypeError:  # text, objects
+            return to_plain(value.tolist())
     if isinstance(value, dict):
         # type(value)(...) would keep Config dicts, which are no plain data.
         return {to_plain(k): to_plain(v) for k, v in value.items()}

@@ -19,6 +19,8 @@ def read_config(source, label='config'):
         return source if isinstance(source, Config) else Config(dict(source))
     if isinstance(source, Config):
         return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(f"{label}: a config is a path, a 'mmseg::' name or a dict, not {source!r}")
     source = os.fspath(source)
     if '::' not in source and not os.path.isfile(source):
         folder = os.path.dirname(source) or '.'
@@ -39,7 +41,7 @@ def read_config(source, label='config'):
 def _zoo_path(name, label):
     """The file behind 'mmseg::folder/name.py' in the installed package."""
     package, file = name.split('::', 1)
-    spec = importlib.util.find_spec(package)
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None:
         raise FileNotFoundError(f'{label}: {name!r} names the package {package!r}, which is not '
                                 'installed')
@@ -65,6 +67,8 @@ def load_model_config(source, label='config'):
         if cfg.get('model') is None:
             raise ValueError(f'{label}: the config has no model')
         model, scope = cfg.get('model'), cfg.get('default_scope')
+        if model.get('data_preprocessor') is None and cfg.get('data_preprocessor') is not None:
+            model = dict(model, data_preprocessor=cfg.data_preprocessor)  # as the Runner does
     if str(model.get('type', '')).rpartition('.')[2] == 'OfflineDistiller':
         student = model['student']
         if isinstance(student, dict) and 'config' in student and 'type' not in student:

@@ -4,10 +4,10 @@ import difflib
 
 def nearest(word, known, count=3):
     """Up to ``count`` of ``known`` that look like ``word``, best first."""
-    known = [str(name) for name in known]
-    found = difflib.get_close_matches(str(word), known, n=count, cutoff=0.5)
+    word, known = '' if word is None else str(word), [str(name) for name in known]
+    found = difflib.get_close_matches(word, known, n=count, cutoff=0.5)
     # A path is often right but for its start or its end.
-    parts = [name for name in known if str(word) and (word in name or name in word)]
+    parts = [name for name in known if word and (word in name or name in word)]
     parts.sort(key=lambda name: abs(len(name) - len(word)))
     return list(dict.fromkeys([*found, *parts]))[:count]
 

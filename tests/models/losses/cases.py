@@ -1,0 +1,92 @@
+"""Every loss with the arguments to try it with: what the property tests run on.
+
+A new loss needs one line in ``ENTRIES``.
+"""
+import copy
+
+import torch
+
+import mmkd.models  # noqa: F401  (registers the losses)
+from mmkd.registry import MODELS
+
+CLASSES = 3
+BANK = dict(num_classes=CLASSES, pixel_memory_size=12, region_memory_size=6,
+            pixel_contrast_size=6, region_contrast_size=3)
+
+
+def labels_for(n, h, w):
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.randint(0, CLASSES, (n, h, w), generator=generator)
+    labels[:, 0, :] = 255
+    return dict(labels=labels)
+
+
+def nothing_for(n, h, w):
+    return {}
+
+
+def no_arguments(channels):
+    return {}
+
+
+#: loss: (constructor arguments to try, those that depend on the channels, what forward
+#: gets besides the maps). Identical inputs give zero for all of them.
+ENTRIES = {
+    'KDLoss': ([{}, dict(tau=4.), dict(reduction='batch'), dict(reduction='element')],
+               no_arguments, nothing_for),
+    'CWDLoss': ([{}, dict(tau=4.), dict(norm='spatial'), dict(norm='channel', divergence='mse'),
+                 dict(norm='channel_mean', divergence='mse'),
+                 dict(norm='none', divergence='mse')], no_arguments, nothing_for),
+    'ATLoss': ([{}, dict(p=1), dict(p=3, signed=True)], no_arguments, nothing_for),
+    'AttnFDLoss': ([{}], no_arguments, nothing_for),
+    'FitNetLoss': ([{}], no_arguments, nothing_for),
+    'MGDLoss': ([dict(alpha_mgd=0.01)], no_arguments, nothing_for),
+    'CIRKDMiniBatchLoss': ([{}, dict(pooling=True), dict(tau=0.01)], no_arguments, nothing_for),
+    'CIRKDMemoryLoss': ([BANK, dict(BANK, queue_rule='class_pure')],
+                        lambda channels: dict(teacher_channels=channels), labels_for),
+}
+REGISTERED = sorted(name for name, cls in MODELS.module_dict.items()
+                    if cls.__module__.startswith('mmkd.models.losses'))
+VARIANTS = [(name, i) for name in REGISTERED if name in ENTRIES
+            for i in range(len(ENTRIES[name][0]))]
+
+
+class Case:
+    """One loss on one pair of maps; every call starts from the same state."""
+
+    def __init__(self, name, variant, shape=(2, 4, 6, 5), other=None, dtype=torch.float32,
+                 seed=0):
+        variants, by_channels, others = ENTRIES[name]
+        torch.manual_seed(seed)
+        other = other or shape
+        self.loss = MODELS.build(dict(
+            type=f'mmkd.{name}', **{**variants[variant], **by_channels(other[1])}))
+        self.student = torch.randn(shape, dtype=torch.float64).to(dtype)
+        self.teacher = torch.randn(other, dtype=torch.float64).to(dtype)
+        self.others = others(shape[0], 2 * shape[2], 2 * shape[3])
+
+    def run(self, student=None, teacher=None, grad=True, **others):
+        """(value, d value / d student); the loss itself stays as it is."""
+        torch.manual_seed(1)
+        student = (self.student if student is None else student).detach()
+        # .requires_grad_() on a view keeps its strides
+        student = student.requires_grad_() if grad else student
+        teacher = self.teacher if teacher is None else teacher
+        value = total(copy.deepcopy(self.loss)(student, teacher, **{**self.others, **others}))
+        assert value.shape == ()
+        if not grad:
+            return value, None
+        assert value.requires_grad, 'there is a graph, also where the value is zero'
+        gradient, = torch.autograd.grad(value, student)
+        assert gradient.dtype == student.dtype and gradient.shape == student.shape
+        return value.detach(), gradient
+
+    def finite(self, *args, **kwargs):
+        value, gradient = self.run(*args, **kwargs)
+        assert torch.isfinite(value) and torch.isfinite(gradient).all(), (value, gradient)
+        assert value >= -1e-6
+        return value, gradient
+
+
+def total(value):
+    return sum(value.values()) if isinstance(value, dict) else value

@@ -1,0 +1,249 @@
+"""mmseg's families, made small from its own base configs, as student and as teacher."""
+import pytest
+import torch
+
+from mmkd.models.dry_run import DryRun
+from mmkd.models.libraries import library_of
+from mmkd.models.libraries import mmseg as library
+from mmkd.models.taps import Recorder
+from mmkd.registry import MODELS
+from mmkd.utils.configs import read_config
+from tests.helpers import build, make_batch, tiny_distiller, tiny_segmentor
+
+CLASSES = 4
+_NARROW = {2048: 64, 1024: 32, 512: 16, 256: 8}  # the widths of a ResNet of base 8
+
+
+def _each(value):
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _resnet(model, depth=18):
+    model.pretrained = None
+    backbone = model.backbone.get('backbone_cfg', model.backbone)
+    backbone.update(depth=depth, base_channels=8, stem_channels=8)
+    if model.get('neck'):
+        model.neck.update(in_channels=[_NARROW[c] for c in model.neck.in_channels],
+                          out_channels=8)
+    for head in _each(model.decode_head) + _each(model.get('auxiliary_head')):
+        if not model.get('neck'):
+            wide = head.in_channels
+            head.in_channels = [_NARROW[c] for c in wide] if isinstance(wide, list) \
+                else _NARROW[wide]
+        else:
+            wide = head.in_channels
+            head.in_channels = [8] * len(wide) if isinstance(wide, list) else 8
+        head.channels = 8
+        for key in ('c1_in_channels', 'c1_channels', 'ocr_channels', 'psa_channels'):
+            if key in head:
+                head[key] = 8
+
+
+def _vit(model):
+    model.pretrained = None
+    model.backbone.update(embed_dims=16, num_layers=4, num_heads=2, out_indices=(0, 1, 2, 3),
+                          img_size=(64, 64), patch_size=16)
+    for head in _each(model.decode_head) + _each(model.get('auxiliary_head')):
+        wide = head.in_channels
+        head.in_channels = [16] * len(wide) if isinstance(wide, (list, tuple)) else 16
+        head.channels = 16
+
+
+def _setr(model):
+    _vit(model)
+    for index, head in enumerate(model.auxiliary_head):
+        head.in_index = index
+    model.decode_head.in_index = 3
+
+
+def _segmenter(model):
+    _vit(model)
+    model.backbone.out_indices = (3,)
+    model.decode_head.update(embed_dims=16, num_layers=1, num_heads=2, channels=16)
+
+
+def _swin(model):
+    model.pretrained = None
+    model.backbone.update(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2])
+    model.decode_head.update(in_channels=[8, 16, 32, 64], channels=8)
+    model.auxiliary_head.update(in_channels=32, channels=8)
+
+
+def _mit(model):
+    model.pretrained = None
+    model.backbone.update(embed_dims=8, num_layers=[1, 1, 1, 1], num_heads=[1, 1, 1, 1])
+    model.decode_head.update(in_channels=[8, 8, 8, 8], channels=8)
+
+
+def _as_it_is(model):
+    model.pretrained = None
+    model.backbone.pop('init_cfg', None)
+
+
+def _hrnet(model):
+    model.pretrained = None
+    for stage in ('stage1', 'stage2', 'stage3', 'stage4'):
+        extra = model.backbone.extra[stage]
+        extra.update(num_modules=1, num_blocks=(1,) * extra.num_branches)
+    model.backbone.extra.stage1.num_channels = (16,)
+
+
+def _icnet(model):
+    model.pretrained = model.backbone.backbone_cfg.pretrained = None
+    model.backbone.backbone_cfg.update(depth=18)
+    model.backbone.layer_channels = (128, 512)
+
+
+#: family: (base config, how to make it small, semantic names it must have)
+_USUAL = {'logits', 'backbone', 'head'}
+FAMILIES = {
+    'FCN': ('fcn_r50-d8', _resnet, _USUAL | {'aux_logits', 'backbone_pre_relu'}),
+    'PSP': ('pspnet_r50-d8', _resnet, _USUAL | {'context', 'aux_logits'}),
+    'DeepLabV3': ('deeplabv3_r50-d8', _resnet, _USUAL | {'context'}),
+    'DeepLabV3+': ('deeplabv3plus_r50-d8', _resnet, _USUAL | {'context'}),
+    'UPer': ('upernet_r50', _resnet, _USUAL | {'context'}),
+    'EncNet': ('encnet_r50-d8', _resnet, _USUAL),
+    'DNL': ('dnl_r50-d8', _resnet, _USUAL),
+    'DANet': ('danet_r50-d8', _resnet, {'logits', 'backbone'}),
+    'EMANet': ('emanet_r50-d8', _resnet, _USUAL),
+    'FPN': ('fpn_r50', _resnet, _USUAL | {'neck'}),
+    'PointRend': ('pointrend_r50', _resnet, {'logits', 'backbone', 'neck'}),
+    'OCRNet': ('ocrnet_r50-d8', _resnet, _USUAL),
+    'OCRNet-HR': ('ocrnet_hr18', _hrnet, _USUAL),
+    'Swin': ('upernet_swin', _swin, _USUAL),
+    'SegFormer': ('segformer_mit-b0', _mit, _USUAL),
+    'Segmenter': ('segmenter_vit-b16_mask', _segmenter, {'logits', 'backbone'}),
+    'SETR': ('setr_naive', _setr, _USUAL | {'aux_logits'}),
+    'BiSeNetV2': ('bisenetv2', _as_it_is, _USUAL | {'aux_logits'}),
+    'Fast-SCNN': ('fast_scnn', _as_it_is, _USUAL),
+    'ICNet': ('icnet_r50-d8', _icnet, _USUAL | {'neck'}),
+    'STDC': ('stdc', _as_it_is, _USUAL),
+    'DDRNet': ('ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024', _as_it_is, _USUAL),
+    'PIDNet': ('pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes', _as_it_is, _USUAL),
+}
+
+
+def family(name):
+    """The small model dict of a family and the names it must have."""
+    path, shrink, names = FAMILIES[name]
+    model = read_config(f"mmseg::{path if '/' in path else f'_base_/models/{path}'}.py").model
+    shrink(model)
+    for head in _each(model.decode_head) + _each(model.get('auxiliary_head')):
+        head.num_classes = CLASSES
+        if head.get('norm_cfg'):
+            head.norm_cfg = dict(type='BN', requires_grad=True)
+        for loss in _each(head.loss_decode):
+            loss.pop('class_weight', None)
+            if loss.type == 'OhemCrossEntropy':
+                loss.min_kept = 100
+    model.update(type=f'mmseg.{model.type}', _scope_='mmseg')
+    model.data_preprocessor = tiny_segmentor()['data_preprocessor']  # update() would merge
+    model.test_cfg = dict(model.get('test_cfg') or {}, mode='whole')
+    return model, names
+
+
+def batch_for(distiller):
+    batch = make_batch(2, 64, CLASSES)
+    for sample in batch['data_samples']:
+        sample.gt_edge_map = type(sample.gt_sem_seg)(data=sample.gt_sem_seg.data * 0)
+    return distiller.data_preprocessor(batch, True)
+
+
+def step(distiller):
+    losses = distiller.train()(**batch_for(distiller), mode='loss')
+    total, log = distiller.parse_losses(losses)
+    total.backward()
+    assert all(torch.isfinite(value).all() for value in log.values())
+    return losses
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_family(name):
+    cfg, names = family(name)
+    model = build(cfg)
+    names = sorted(names)
+    for training in (True, False):
+        run = DryRun(model, library_of(model), 'model', names, training)
+        assert not run.errors, run.errors
+        assert run.examples['logits'].shape[:2] == (2, CLASSES)
+        assert all(value.ndim == 4 for value in run.examples.values())
+    if 'head' in names and name != 'PIDNet':  # the classifier's input, not its output
+        head = run.taps['head'].source
+        assert head.is_input and run.taps['logits'].source.path.startswith(
+            head.path.rpartition('.')[0])
+    # as student and as teacher, on the logits and on the backbone
+    terms = dict(out=dict(tap='logits', loss=dict(type='mmkd.CWDLoss'), weight=1.),
+                 mid=dict(tap='backbone', loss=dict(type='mmkd.FitNetLoss'), weight=1.,
+                          student_connector=dict(type='mmkd.ConvConnector')))
+    distiller = build(tiny_distiller(terms, cfg, tiny_segmentor()))
+    losses = step(distiller)
+    assert losses['loss_out'] > 0 and losses['loss_mid'] > 0
+    step(build(tiny_distiller(terms, tiny_segmentor(), cfg)))
+
+
+@pytest.mark.parametrize('name', ['PSP', 'OCRNet', 'FPN', 'SegFormer'])
+def test_logits_are_those_that_inference_upsamples(name):
+    """The tap, brought to the picture's size, is what ``mode='tensor'`` and predict use."""
+    model = build(family(name)[0]).eval()
+    inputs, samples = library.make_batch(model, (64, 64))
+    run = DryRun(model, library, 'model', ['logits'], training=False)
+    source = run.taps['logits'].source
+    with torch.no_grad(), Recorder(model, [source]) as recorder:
+        out = model.encode_decode(inputs, [s.metainfo for s in samples])
+    up = torch.nn.functional.interpolate(
+        run.taps['logits'].select(recorder.calls[source]), (64, 64), mode='bilinear',
+        align_corners=model.align_corners)
+    torch.testing.assert_close(up, out)
+
+
+def test_a_recipe_that_needs_more_than_a_family_has_says_so():
+    with pytest.raises(ValueError, match="term 'context'.*semantic names here: "):
+        MODELS.build(tiny_distiller('attnfd', tiny_segmentor('FCNHead'), tiny_segmentor()))
+
+
+def test_heads_that_are_no_map_say_so():
+    pytest.importorskip('mmdet')
+    model = read_config(
+        'mmseg::mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py').model
+    model.backbone.update(depth=18, base_channels=8, stem_channels=8, init_cfg=None)
+    head = model.decode_head
+    head.update(in_channels=[8, 16, 32, 64], feat_channels=16, out_channels=16, num_queries=5,
+                num_classes=CLASSES)
+    head.loss_cls.class_weight = [1.] * CLASSES + [0.1]
+    head.pixel_decoder.encoder.update(num_layers=1, layer_cfg=dict(
+        self_attn_cfg=dict(embed_dims=16, num_heads=2, num_levels=3, num_points=2),
+        ffn_cfg=dict(embed_dims=16, feedforward_channels=16, num_fcs=2,
+                     act_cfg=dict(type='ReLU', inplace=True))))
+    head.pixel_decoder.positional_encoding = head.positional_encoding = dict(
+        num_feats=8, normalize=True)
+    head.pixel_decoder.norm_cfg = dict(type='GN', num_groups=2)
+    head.transformer_decoder.update(num_layers=2, layer_cfg=dict(
+        self_attn_cfg=dict(embed_dims=16, num_heads=2, batch_first=True),
+        cross_attn_cfg=dict(embed_dims=16, num_heads=2, batch_first=True),
+        ffn_cfg=dict(embed_dims=16, feedforward_channels=16, num_fcs=2)))
+    model.update(type='mmseg.EncoderDecoder', _scope_='mmseg', test_cfg=dict(mode='whole'))
+    model.data_preprocessor = tiny_segmentor()['data_preprocessor']
+    with pytest.raises(ValueError, match="term 'logits'.*'logits'"):
+        MODELS.build(tiny_distiller('kd', model, tiny_segmentor()))
+    terms = dict(mid=dict(tap='backbone', loss=dict(type='mmkd.FitNetLoss'), weight=1.,
+                          student_connector=dict(type='mmkd.ConvConnector')))
+    step(build(tiny_distiller(terms, model, tiny_segmentor())))
+    step(build(tiny_distiller(terms, tiny_segmentor(), model)))
+
+
+def test_labels_that_are_missing_or_there():
+    batch = make_batch(2, 16, CLASSES)
+    labels = library.EXTRAS['labels'](None, batch['data_samples'])
+    assert labels.shape == (2, 16, 16) and labels.dtype == torch.int64
+    assert torch.equal(labels[1], batch['data_samples'][1].gt_sem_seg.data[0])
+    assert library.EXTRAS['metas'](None, batch['data_samples'])[0]['img_shape'] == (16, 16)
+    del batch['data_samples'][1].gt_sem_seg
+    with pytest.raises(ValueError, match=r'samples \[1\] have no gt_sem_seg.*load annotations'):
+        library.EXTRAS['labels'](None, batch['data_samples'])
+    with pytest.raises(ValueError, match='the batch has no gt_sem_seg'):
+        library.EXTRAS['labels'](None, None)
+
+
+def test_a_model_of_no_known_library():
+    with pytest.raises(ValueError, match='Linear is no model of a library that mmkd knows'):
+        library_of(torch.nn.Linear(1, 1))

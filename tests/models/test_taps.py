@@ -1,0 +1,225 @@
+"""Reading tensors inside networks."""
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from mmkd.models.taps import AllTapsRead, Recorder, Source, Tap, find_module, parse_tap
+
+
+class Block(nn.Module):
+    """A BN whose output an in-place ReLU overwrites, then things with awkward signatures."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.bn = nn.BatchNorm2d(4)
+        self.relu = nn.ReLU(inplace=True)
+        self.split = Split()
+        self.shared = nn.Conv2d(2, 2, 1)
+        self.alias = self.shared
+        self.unused = nn.Identity()
+        self.tail = nn.Conv2d(2, 2, 1)
+
+    def forward(self, x, fail=False):
+        x = self.relu(self.bn(self.conv(x)))
+        a, b = self.split(left=x, scale=2.)
+        if fail:
+            raise KeyError('fail')
+        a, b = self.shared(a), self.shared(b)
+        # OpenMMLab's heads are called like this, which forward hooks do not see
+        return self.tail.forward(a + b)
+
+
+class Split(nn.Module):
+    def forward(self, *, left, scale):
+        return tuple(part * scale for part in left.chunk(2, 1))
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return Block()
+
+
+@pytest.fixture
+def x():
+    return torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+def record(model, x, *taps, **kwargs):
+    taps = [parse_tap(tap) for tap in taps]
+    with Recorder(model, [tap.source for tap in taps], **kwargs) as recorder:
+        model(x)
+    return recorder, [tap.select(recorder.calls[tap.source]) for tap in taps]
+
+
+def untouched(model):
+    return all('forward' not in module.__dict__ and not module._forward_hooks
+               and not module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize('text, path, is_input, index', [
+    ('a', 'a', False, ()), ('a.b.0', 'a.b.0', False, ()), ('a[1]', 'a', False, (1,)),
+    ('a[-1][2]', 'a', False, (-1, 2)), ('a:input', 'a', True, ()),
+    ('a.b:input[0]', 'a.b', True, (0,)),
+])
+def test_parse(text, path, is_input, index):
+    tap = parse_tap(text)
+    assert tap == Tap(Source(path, is_input), index)
+    assert str(tap) == text and parse_tap(str(tap)) == tap
+
+
+@pytest.mark.parametrize('text', ['', '.', 'a.', '.a', 'a b', 'a[', 'a[x]', 'a[]', 'a:output',
+                                  'a[0]:input', 'a\n', 'a..b', 'a[0].b', 3, None, ['a']])
+def test_parse_refuses(text):
+    with pytest.raises(ValueError, match='is not a tap'):
+        parse_tap(text)
+
+
+def test_find_module_names_the_nearest(model):
+    assert find_module(model, 'split') is model.split
+    assert find_module(model, 'alias') is model.shared, 'the second name of a shared module'
+    with pytest.raises(ValueError, match="Block has no module 'taill'; did you mean 'tail'"):
+        find_module(model, 'taill')
+    nested = nn.ModuleDict(dict(head=nn.ModuleDict(dict(conv_seg=nn.Identity())),
+                                conv_sec=nn.Identity()))
+    with pytest.raises(ValueError, match=r"did you mean 'head.conv_seg'\?"):
+        find_module(nested, 'head.conv_sec')
+    with pytest.raises(ValueError) as info:
+        find_module(model, 'zzzz')
+    assert 'did you mean' not in str(info.value)
+
+
+def test_outputs_inputs_items_and_calls(model, x):
+    _, (split, first, last, inner, given, out) = record(
+        model, x, 'split[1]', 'shared[0]', 'shared[-1]', 'shared:input[1]', 'split:input', 'tail')
+    model.eval().train()
+    half = given * 2
+    torch.testing.assert_close(split, half[:, 2:])
+    torch.testing.assert_close(first, model.shared(half[:, :2]))
+    torch.testing.assert_close(last, model.shared(half[:, 2:]))
+    assert inner is split
+    torch.testing.assert_close(out, model.tail(first + last))
+
+
+def test_both_names_of_a_shared_module_are_heard(model, x):
+    _, (one, other) = record(model, x, 'shared[0]', 'alias[0]')
+    assert one is other
+    assert untouched(model)
+
+
+@pytest.mark.parametrize('text, parts', [
+    ('split', ['a tuple of 2, not one tensor', "'split[0]' to 'split[1]'"]),
+    ('split[2]', ['there are 2 items']), ('split[-3]', ['there are 2 items']),
+    ('split[0][0]', ['a tensor of shape']), ('tail[0]', ['has no item [0]', 'drop the [0]']),
+    ('shared', ['called 2 times', "'shared[0]' to 'shared[1]'"]), ('shared[2]', ['2 items']),
+])
+def test_what_is_no_tensor_says_how_to_choose(model, x, text, parts):
+    with pytest.raises(ValueError) as info:
+        record(model, x, text)
+    for part in [text, *parts]:
+        assert part in str(info.value)
+
+
+def test_select_of_odd_values():
+    with pytest.raises(ValueError, match='a dict, not one tensor'):
+        parse_tap('a').select([dict(a=1)])
+    with pytest.raises(ValueError, match='a NoneType'):
+        parse_tap('a').select([None])
+    with pytest.raises(ValueError, match='a list of 0'):
+        parse_tap('a').select([[]])
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_in_place_operations_are_found_and_kept_away(model, x, training):
+    model.train(training)
+    bn, relu_in = parse_tap('bn').source, parse_tap('relu:input').source
+    sources = [bn, relu_in, Source('conv'), Source('relu'), Source('split')]
+    with Recorder(model, sources, watch=True) as recorder, torch.no_grad():
+        model(x)
+    assert recorder.overwritten() == {bn, relu_in}
+    expected = model.bn(model.conv(x))  # train mode: same batch, same statistics
+    assert (expected < 0).any(), 'the ReLU changes it, so the test proves something'
+    _, (got, given) = record(model, x, 'bn', 'relu:input', clone={bn, relu_in})
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    torch.testing.assert_close(given, expected, rtol=0, atol=0)
+    # and the network's output and the tap's gradient are as without
+    grad, = torch.autograd.grad(got.sum(), model.bn.weight)
+    again, = torch.autograd.grad(model.bn(model.conv(x)).sum(), model.bn.weight)
+    torch.testing.assert_close(grad, again)
+
+
+def test_items_of_a_tuple_are_watched():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.two = Split()
+
+        def forward(self, x):
+            a, _ = self.two(left=x, scale=1.)
+            return a.add_(1)
+
+    source = Source('two')
+    with Recorder(Pair(), [source], watch=True) as recorder:
+        recorder.model(torch.zeros(1, 2))
+    assert recorder.overwritten() == {source}
+    with Recorder(Pair(), [source], clone={source}) as recorder:
+        recorder.model(torch.zeros(1, 2))
+    assert recorder.calls[source][0][0].item() == 0
+
+
+def test_nothing_is_left(model, x):
+    own = model.forward
+    record(model, x, 'bn', 'tail', 'split[0]')
+    assert untouched(model) and model.forward == own
+    pickle.loads(pickle.dumps(model))
+    model.tail.forward = marked = lambda x: x  # somebody else's patch survives
+    record(model, x, 'tail')
+    assert model.tail.forward is marked
+
+
+def test_errors_restore_everything(model, x):
+    with pytest.raises(KeyError), Recorder(model, [Source('bn'), Source('tail')]):
+        model(x, fail=True)
+    assert untouched(model)
+    with pytest.raises(ValueError, match='no module'), \
+            Recorder(model, [Source('bn'), Source('nowhere')]):
+        pass
+    assert untouched(model)
+
+
+def test_a_listened_to_model_can_be_copied_and_pickled(model, x):
+    with Recorder(model, [Source('bn')]) as recorder:
+        twin = copy.deepcopy(model)
+        pickled = pickle.loads(pickle.dumps(model))
+        model(x)
+    assert len(recorder.calls[Source('bn')]) == 1
+    twin(x), pickled(x)
+    assert len(recorder.calls[Source('bn')]) == 1, 'the copy does not report to us'
+
+
+def test_stops_when_all_have_fired_as_often_as_told(model, x):
+    ran = []
+    handle = model.tail.register_forward_pre_hook(lambda *_: ran.append(1))
+    model.tail(torch.zeros(1, 2, 1, 1))
+    assert ran.pop() == 1, 'the hook works'
+    want = {Source('shared'): 2, Source('bn'): 1}
+    with Recorder(model, want, stop_after=want) as recorder:
+        with pytest.raises(AllTapsRead):
+            model(x)
+    assert [len(recorder.calls[s]) for s in want] == [2, 1] and not ran
+    handle.remove()
+    assert untouched(model)
+    assert not issubclass(AllTapsRead, Exception), 'no model swallows it'
+
+
+def test_the_same_recorder_class_nests(model, x):
+    with Recorder(model, [Source('bn')]) as outer:
+        with Recorder(model, [Source('bn'), Source('conv')]) as inner:
+            model(x)
+        model(x)
+    assert len(outer.calls[Source('bn')]) == 2 and len(inner.calls[Source('bn')]) == 1
+    assert untouched(model)
