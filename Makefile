@@ -28,6 +28,8 @@ table: setup
 
 bench: setup
 	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python tools/report.py
 
 clean:
 	rm -rf .venv build dist *.egg-info work_dirs/*

@@ -40,7 +40,6 @@ def row(name, r, judge):
 def render(report):
     """The whole report."""
     lines = [
-        '# Losses: ours against plain dense formulations', '',
         *(f'- {key}: {report[key]}' for key in ('command', 'date', 'device', 'torch')),
         '- times: medians of forward + backward, one thread, float32; time ratio: median of '
         'the paired ratios',
@@ -50,7 +49,7 @@ def render(report):
         '|---|---|---|---|---|---|---|---|---|',
         *(row(name, r, not report['quick']) for name, r in report['cases'].items())]
     if report['growth']:
-        lines += ['', f'## Peak memory over sizes, {report["growth_case"]}', '',
+        lines += ['', f'### Peak memory over sizes, {report["growth_case"]}', '',
                   '| NxHxW | pixels | ours MiB | dense MiB | ours KiB per pixel |',
                   '|---|---|---|---|---|']
     for g in report['growth']:

@@ -1,4 +1,5 @@
 """What the tools share: their options, and errors as one line instead of a traceback."""
+import argparse
 import os
 import sys
 import traceback
@@ -15,7 +16,8 @@ def add_run_options(parser):
                         help='job launcher (dist_train.sh sets pytorch)')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     # torch's launcher gives it; mmengine reads the variable.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
+                        help=argparse.SUPPRESS)
 
 
 def add_cfg_options(parser):
@@ -37,14 +39,20 @@ def apply_run_options(cfg, args, name):
 
 
 def run(main, args):
-    """Call ``main(args)``; a mistake of the user's is one message and exit code 1."""
+    """Call ``main(args)``; a mistake of the user's is one message and exit code 1.
+
+    What breaks inside a training step, and is no message of mmkd's, keeps its traceback.
+    """
     try:
         main(args)
-    except (ValueError, FileNotFoundError, TypeError, KeyError, RuntimeError) as error:
-        if getattr(args, 'debug', False):
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        in_step = any(frame.name == 'run_iter' for frame in frames)
+        ours = f'{os.sep}mmkd{os.sep}models{os.sep}' in frames[-1].filename
+        if args.debug or (in_step and not ours):
             raise
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = str(error) if not isinstance(error, KeyError) else f'key {error}'
-        print(f'\nerror: {text}\n({type(error).__name__} in {where.filename}:{where.lineno}; '
-              'run again with --debug for the traceback)', file=sys.stderr)
+        text = f'key {error}' if isinstance(error, KeyError) else str(error)
+        print(f'\nerror: {text or type(error).__name__}\n({type(error).__name__} in '
+              f'{frames[-1].filename}:{frames[-1].lineno}; run again with --debug for the '
+              'traceback)', file=sys.stderr)
         sys.exit(1)

@@ -21,6 +21,10 @@ from mmkd.utils.metafiles import EVIDENCE, NOT_RUN, PUBLISHED
 TABLES = {14: 'table14_pascal_voc.csv', 15: 'table15_cityscapes.csv'}
 DATA = {14: 'Pascal VOC 2012', 15: 'Cityscapes'}
 ROW = ('Method', 'Table', 'Teacher', 'Student')
+#: page -> measurements shown there: marker -> the file a script wrote
+MEASURED = {'README.md': {'demo': 'benchmarks/results/demo.md'},
+            'docs/performance.md': {'losses': 'benchmarks/results/losses.md',
+                                    'step': 'benchmarks/results/step.md'}}
 
 
 def parse_args(argv=None):
@@ -79,28 +83,35 @@ class Report:
             model.update(Metadata=metafiles.derive(config, self.root), Results=result)
 
     def pages(self):
-        """{path: (marker, table)} of every page with a generated table."""
+        """{path: {marker: table}} of every page with generated tables."""
         pages = {os.path.join(os.path.dirname(path), 'README.md'):
-                 ('results', result_tables.results_table(meta))
+                 {'results': result_tables.results_table(meta)}
                  for path, meta in self.metas.items()}
-        table = result_tables.methods_table(self.metas, self.root)
-        for path, prefix in (('README.md', ''), ('docs/methods.md', '../')):
-            if os.path.isfile(os.path.join(self.root, path)):
-                pages[os.path.join(self.root, path)] = (
-                    'methods', table.replace('](configs/', f']({prefix}configs/'))
+        pages[os.path.join(self.root, 'README.md')] = {
+            'methods': result_tables.methods_table(self.metas, self.root)}
+        for page, sources in MEASURED.items():
+            for marker, source in sources.items():
+                path = os.path.join(self.root, source)
+                if not os.path.isfile(path):
+                    continue
+                with open(path, encoding='utf-8') as file:
+                    pages.setdefault(os.path.join(self.root, page), {})[marker] = \
+                        file.read().strip()
         return pages
 
     def texts(self):
         """{path: text} of every file as it should be."""
         texts = {path: metafiles.dump(meta) for path, meta in self.metas.items()}
-        for path, (marker, table) in self.pages().items():
+        for path, tables in self.pages().items():
             if not os.path.isfile(path):
                 self.problems.append(f'{self.name(path)} is missing')
                 continue
             with open(path, encoding='utf-8') as file:
                 text = file.read()
             try:
-                texts[path] = result_tables.put_between(text, marker, table, self.name(path))
+                for marker, table in tables.items():
+                    text = result_tables.put_between(text, marker, table, self.name(path))
+                texts[path] = text
             except ValueError as error:
                 self.problems.append(str(error))
         texts[os.path.join(self.root, 'model-index.yml')] = metafiles.dump(

@@ -3,7 +3,8 @@
 #   [GPUS=8 GPUS_PER_NODE=8 CPUS_PER_TASK=5 SRUN_ARGS=...] \
 #       tools/slurm_train.sh PARTITION JOB_NAME [CONFIG] [options of tools/train.py]
 set -euo pipefail
-if [[ $# -lt 3 ]]; then sed -n 2,4p "$0"; exit 2; fi
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n 2,4p "$0"; exit 0; fi
+if [[ $# -lt 3 ]]; then sed -n 2,4p "$0" >&2; exit 2; fi
 GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
 # shellcheck disable=SC2086  # SRUN_ARGS holds several words

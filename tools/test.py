@@ -11,7 +11,7 @@ import os
 import _common
 from mmengine.runner import Runner
 
-from mmkd.apis import check_datasets, student_only
+from mmkd.apis import check_datasets, student_only, use_cpu_processes
 from mmkd.utils.checkpoint import safe_load, use_safe_loading
 from mmkd.utils.configs import read_config
 
@@ -37,14 +37,21 @@ def main(args):
     safe_load(args.checkpoint)  # told before anything is built
     cfg.load_from = args.checkpoint
     if args.show_dir:
-        cfg.default_hooks.visualization.update(draw=True)
-        cfg.visualizer.save_dir = args.show_dir
+        hooks = cfg.setdefault('default_hooks', {})
+        hooks.setdefault('visualization', dict(type='SegVisualizationHook')).update(
+            draw=True, interval=1)
+        cfg.setdefault('visualizer', dict(type='SegLocalVisualizer', vis_backends=[
+            dict(type='LocalVisBackend')])).update(save_dir=args.show_dir)
     if args.tta:
+        missing = [key for key in ('tta_pipeline', 'tta_model') if cfg.get(key) is None]
+        if missing:
+            raise ValueError(f"--tta: the config defines no {' and no '.join(missing)}")
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
     if args.out:
         cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
+    use_cpu_processes(cfg)
     Runner.from_cfg(cfg).test()
 
 

@@ -12,7 +12,15 @@ import _common
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmkd.apis import check_datasets, compose, prepare, recipes
+from mmkd.apis import (
+    check_datasets,
+    compose,
+    latest_checkpoint,
+    prepare,
+    recipes,
+    use_cpu_processes,
+)
+from mmkd.utils.checkpoint import safe_load
 from mmkd.utils.configs import read_config
 
 
@@ -56,7 +64,18 @@ def load(args):
     stem = [os.path.splitext(os.path.basename(p))[0] for p in (args.recipe, args.student)]
     name = '_'.join(stem)
     # The Runner writes the config into the work dir under this name.
-    return Config(cfg.to_dict(), filename=f'{name}.py'), name
+    return Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=f'{name}.py'), name
+
+
+def resume(cfg, source):
+    """Set ``cfg`` to go on from a file or, with 'auto', from the newest checkpoint."""
+    if source != 'auto':
+        safe_load(source)  # a wrong or broken file is told before anything is built
+    else:
+        source = latest_checkpoint(cfg.work_dir)
+        if source is None:
+            print(f'no checkpoint in {cfg.work_dir!r} yet: training starts from the beginning')
+    cfg.resume, cfg.load_from = source is not None, source or cfg.get('load_from')
 
 
 def main(args):
@@ -66,9 +85,9 @@ def main(args):
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        resume(cfg, args.resume)
     check_datasets(cfg)
+    use_cpu_processes(cfg)
     Runner.from_cfg(cfg).train()
 
 

@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 import mmkd
 
-from ..utils.configs import read_config
+from ..utils.configs import load_model_config, read_config
 from ..utils.hints import did_you_mean
 
 #: where each dataset comes from, for the message when it is missing
@@ -64,7 +64,10 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
     if cfg.get('model') is None:
         raise ValueError(f'student: {student!r} has no model')
     read_config(teacher, 'teacher')  # a wrong name is told here, before anything is built
+    # The config that is written into the work dir is good in any folder.
     teacher = teacher if '::' in teacher else os.path.abspath(teacher)
+    if teacher_checkpoint is not None and '://' not in teacher_checkpoint:
+        teacher_checkpoint = os.path.abspath(os.path.expanduser(teacher_checkpoint))
     cfg.model = dict(
         type='mmkd.OfflineDistiller', student=cfg.model, distillations=distillations,
         teacher=dict(config=teacher, checkpoint=teacher_checkpoint, allow_random=allow_random))
@@ -73,6 +76,7 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
 
 def prepare(cfg):
     """What mmkd's tools add to any config: the hook for plain checkpoints and exact resume."""
+    _need_model(cfg)
     hooks = list(cfg.get('custom_hooks') or [])
     every = hooks + list((cfg.get('default_hooks') or {}).values())
     if not any(isinstance(hook, dict) and str(hook.get('type')).endswith('ExactResumeHook')
@@ -81,19 +85,28 @@ def prepare(cfg):
     return cfg
 
 
+def _need_model(cfg):
+    if cfg.get('model') is None:
+        raise ValueError(f'config {cfg.filename!r} has no model')
+
+
 def student_only(cfg):
     """The config with the bare student as its model, and nothing of mmkd in it."""
-    cfg = Config(cfg.to_dict(), filename=cfg.filename)
+    _need_model(cfg)
+    cfg = Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=cfg.filename)
     if str(cfg.model.type).rpartition('.')[2] == 'OfflineDistiller':
-        student = cfg.model.student
-        if 'config' in student and 'type' not in student:
-            student = read_config(student.config, 'student').model
-        cfg.model = student
+        cfg.model = load_model_config(cfg, 'student')[0]
     cfg.pop('distillations', None)
-    if cfg.get('custom_hooks'):
-        cfg.custom_hooks = [h for h in cfg.custom_hooks if not str(h.type).startswith('mmkd.')]
-        if not cfg.custom_hooks:
-            cfg.pop('custom_hooks')
+    hooks = cfg.pop('custom_hooks', None) or []
+    imports = cfg.pop('custom_imports', None) or {}
+    hooks = [h for h in hooks if not str(h.get('type')).startswith('mmkd.')]
+    names = imports.get('imports') or []
+    names = [n for n in ([names] if isinstance(names, str) else names)
+             if n.partition('.')[0] != 'mmkd']
+    if hooks:
+        cfg.custom_hooks = hooks
+    if names:
+        cfg.custom_imports = dict(imports, imports=names)
     return cfg
 
 

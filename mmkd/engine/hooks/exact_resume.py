@@ -9,6 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from ...registry import HOOKS
 from ...utils.checkpoint import from_plain, to_plain, use_safe_loading
+from ..safe_saving import keep_until_saved, remove_old, use_whole_files
 
 _KEY = 'random_state'
 
@@ -25,6 +26,12 @@ class ExactResumeHook(Hook):
       on from another state.
     - A validation between two iterations draws no random number of the training's,
       so that a run resumed after it equals one that was not interrupted.
+    - A checkpoint appears when it is complete, and the one it replaces (with
+      ``max_keep_ckpts``) is removed after that: see ``mmkd/engine/safe_saving.py``.
+
+    With several processes the saved state is that of rank 0, which the others share in
+    iteration-based training. What continues inside data loader workers from one epoch
+    to the next (``persistent_workers`` in epoch-based training) is not restored.
     """
     priority = 'VERY_LOW'  # after every hook that edits the checkpoint
 
@@ -33,6 +40,7 @@ class ExactResumeHook(Hook):
 
     def before_run(self, runner):
         use_safe_loading()
+        use_whole_files()
 
     def after_load_checkpoint(self, runner, checkpoint):
         checkpoint['message_hub'] = from_plain(checkpoint.get('message_hub', {}))
@@ -45,6 +53,7 @@ class ExactResumeHook(Hook):
         checkpoint[_KEY] = _random_state()
 
     def before_train_epoch(self, runner):
+        keep_until_saved(runner)
         # An iteration-based loop replays the data, which brings the generators that
         # the data uses to where they were; an epoch-based one starts the epoch anew.
         if self._restore is not None and isinstance(runner.train_loop, EpochBasedTrainLoop):
@@ -65,6 +74,13 @@ class ExactResumeHook(Hook):
 
     def after_val(self, runner):
         _set_random_state(self._before_val, data_too=True)
+        remove_old(runner)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        remove_old(runner)
+
+    def after_train_epoch(self, runner):
+        remove_old(runner)
 
 
 def _random_state():

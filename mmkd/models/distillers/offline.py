@@ -39,9 +39,9 @@ class OfflineDistiller(BaseModel):
             message lists all that was found.
     """
 
-    def __init__(self, student, teacher, distillations, data_preprocessor=None, init_cfg=None):
+    def __init__(self, student, teacher, distillations, data_preprocessor=None):
         student = _build_student(student, data_preprocessor)
-        super().__init__(student.data_preprocessor, init_cfg)
+        super().__init__(student.data_preprocessor)
         # No child: its children are ours. deepcopy and pickle keep the sharing.
         object.__setattr__(self, 'student', student)
         if 'distiller' in student._modules:
@@ -113,6 +113,20 @@ class OfflineDistiller(BaseModel):
             if student is None or name.startswith('__'):
                 raise
             return getattr(student, name)
+
+    # A child may be replaced from outside, e.g. when BN is converted to SyncBN.
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        self._replace_in_student(name)
+
+    def add_module(self, name, module):
+        super().add_module(name, module)
+        self._replace_in_student(name)
+
+    def _replace_in_student(self, name):
+        student = self.__dict__.get('student')
+        if student is not None and name in student._modules:
+            student._modules[name] = self._modules[name]
 
     def train(self, mode=True):
         super().train(mode)
