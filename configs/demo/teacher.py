@@ -5,6 +5,7 @@ model = dict(
     neck=dict(in_channels=[48, 96, 192, 384], out_channels=64),
     decode_head=dict(in_channels=[64, 64, 64, 64], channels=64))
 max_iters = 1000
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=20),

@@ -83,27 +83,18 @@ class Teacher:
         return recorder.calls
 
 
-def build_teachers(cfg):
-    """{name: Teacher} from one teacher's dict or a dict of named ones."""
+def named_teachers(cfg):
+    """{name: (label for messages, dict)} from one teacher's dict or a dict of named ones."""
     if not isinstance(cfg, dict) or not cfg:
         raise ValueError("teacher must be dict(config=..., checkpoint=...) or a dict of such "
                          f'dicts by name, not {cfg!r}')
-    single = 'config' in cfg or not all(isinstance(v, dict) for v in cfg.values())
-    teachers, errors = {}, []
-    for name, item in ({'teacher': cfg} if single else cfg).items():
-        try:
-            teachers[name] = _build_teacher('teacher' if single else f'teacher {name!r}', item)
-        except (ValueError, FileNotFoundError) as error:
-            errors.append(error)
-    if len(errors) > 1:
-        raise ValueError('\n'.join(['these teachers cannot work:']
-                                   + [f'  - {error}' for error in errors])) from errors[0]
-    if errors:
-        raise errors[0]
-    return teachers
+    if 'config' in cfg or not all(isinstance(v, dict) for v in cfg.values()):
+        return {'teacher': ('teacher', cfg)}
+    return {name: (f'teacher {name!r}', item) for name, item in cfg.items()}
 
 
-def _build_teacher(label, cfg):
+def build_teacher(label, cfg):
+    """A Teacher from its dict; ``label`` is how messages call it."""
     for key in cfg:
         if key not in _KEYS:
             raise ValueError(f"{label} has no key {key!r} (it has {', '.join(_KEYS)})"
@@ -158,4 +149,4 @@ def _some(names, count=8):
     return ', '.join(names[:count]) + (f', ... ({len(names)} in all)' if len(names) > count else '')
 
 
-__all__ = ['Teacher', 'build_model', 'build_teachers', 'load_weights']
+__all__ = ['Teacher', 'build_model', 'build_teacher', 'load_weights', 'named_teachers']

@@ -230,7 +230,7 @@ def test_schedule_is_the_sources(path):
     ('mgd', dict(feature=1., logits=3.)),
     ('cirkd', dict(logits=1., minibatch=1., memory=0.1)),
     ('cirkd_voc', dict(logits=1., minibatch=1., memory=0.01)),
-    ('attnfd', dict(backbone=2., context=2., head=2.)),
+    ('attnfd', dict(stage4=2., context=2., decoder=2.)),
     ('at', dict(logits=1., feature=10000.)),
     ('fitnet', dict(logits=1., feature=10.)),
 ])

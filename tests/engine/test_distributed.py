@@ -151,7 +151,7 @@ def test_attnfd_norm_is_its_ranks_own(halved):
         data = {key: value[rank:rank + 1] for key, value in halves(0).items()}
         data = model.train().data_preprocessor(data, True)
         losses = model(**data, mode='loss')
-        for name in ('backbone', 'context', 'head'):
+        for name in ('stage4', 'context', 'decoder'):
             assert halved[rank]['attnfd']['logs'][0][f'loss_{name}'] == pytest.approx(
                 float(losses[f'loss_{name}']), rel=1e-4)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmkd.registry import MODELS
-from tests.helpers import make_batch, save_teacher, tiny_distiller, tiny_segmentor
+from tests.helpers import build, make_batch, save_teacher, tiny_distiller, tiny_segmentor
 
 KD = dict(type='mmkd.KDLoss')
 
@@ -217,3 +217,14 @@ def test_a_tap_that_fires_otherwise_than_in_the_dry_run_stops_the_first_step(own
     for part in ("terms 'logits'", "'decode_head.conv_seg'", owner, 'fired 2 times',
                  '1 times in the dry run'):
         assert part in str(info.value)
+
+
+def test_teacher_and_term_mistakes_come_together():
+    cfg = copy.deepcopy(tiny_distiller('kd'))
+    cfg['teacher'] = dict(cfg['teacher'], allow_random=False)
+    cfg['distillations']['logits']['tap'] = 'decode_head.conv_segg'
+    with pytest.raises(ValueError) as told:
+        build(cfg)
+    for part in ('teacher has no weights', 'set checkpoint=', "term 'logits'",
+                 "'decode_head.conv_seg'"):
+        assert part in str(told.value)

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from mmkd.models.preprocessing import same_preprocessing
 from mmkd.models.taps import Source
-from mmkd.models.teacher import Teacher, build_teachers
+from mmkd.models.teacher import Teacher, build_teacher
 from mmkd.registry import MODELS
 from tests.helpers import (
     build,
@@ -178,8 +178,8 @@ def test_a_distilled_student_teaches(tmp_path):
     Config(dict(default_scope='mmseg', model=tiny_distiller('mgd'))).dump(str(tmp_path / 'd.py'))
     torch.save(dict(state_dict=first.state_dict()), tmp_path / 'd.pth')
     assert any(key.startswith('distiller.') for key in first.state_dict())
-    teacher = build_teachers(dict(config=str(tmp_path / 'd.py'),
-                                  checkpoint=str(tmp_path / 'd.pth')))['teacher']
+    teacher = build_teacher('teacher', dict(config=str(tmp_path / 'd.py'),
+                                            checkpoint=str(tmp_path / 'd.pth')))
     for key, value in first.student.state_dict().items():
         assert torch.equal(teacher.model.state_dict()[key], value)
     assert not hasattr(teacher.model, 'distiller')

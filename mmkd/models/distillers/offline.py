@@ -1,19 +1,17 @@
 """OfflineDistiller: a student taught by one or several frozen teachers."""
 import torch
-from mmengine.logging import MessageHub, print_log
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
 from ...registry import MODELS
 from ...utils.configs import load_model_config
-from ..dry_run import DryRun
-from ..libraries import library_of
-from ..preprocessing import RawBatch, same_preprocessing
+from ..preprocessing import RawBatch
 from ..schedules import Time
 from ..taps import Recorder
-from ..teacher import build_teachers
-from ..terms import Extras, Term, TermSpec
+from ..terms import Extras
+from .assembly import assemble
 
 
 @MODELS.register_module()
@@ -53,56 +51,13 @@ class OfflineDistiller(BaseModel):
         # What follows draws random numbers; the student's and the data's must stay
         # those of a run without a teacher.
         with torch.random.fork_rng(devices=[]):
-            self.teachers = build_teachers(teacher)
-            terms = self._build_terms(distillations)
-        self.distiller = nn.ModuleDict({term.spec.name: term for term in terms})
+            plan = assemble(student, teacher, distillations)
+        self.teachers, self._extras = plan.teachers, plan.extras
+        self._counts, self._clone = plan.counts, plan.clone
+        self.distiller = nn.ModuleDict({term.spec.name: term for term in plan.terms})
         self._checked = set()  # terms whose first gradient has been seen
         self._raw_batch = RawBatch.attach(self.student.data_preprocessor) if any(
             t.own_inputs for t in self.teachers.values()) else None
-
-    # ---- building -------------------------------------------------------------
-    def _build_terms(self, distillations):
-        problems = []
-        specs = _specs(distillations, self.teachers, problems)
-        library = library_of(self.student)
-        self._extras = library.EXTRAS
-        runs = {None: DryRun(self.student, library, 'student',
-                             [s.taps['student'] for s in specs], training=True)}
-        for name, teacher in self.teachers.items():
-            run = runs[name] = DryRun(teacher.model, teacher.library, teacher.name,
-                                      [s.taps['teacher'] for s in specs if s.teacher == name],
-                                      training=False)
-            teacher.counts, teacher.clone = run.counts, run.clone
-            teacher.own_inputs = not same_preprocessing(
-                self.student.data_preprocessor, teacher.model.data_preprocessor, teacher.name)
-        self._counts, self._clone = runs[None].counts, runs[None].clone
-        terms = []
-        for spec in specs:
-            try:
-                terms.append(self._build_term(spec, runs, library))
-            except (ValueError, TypeError) as error:
-                problems.append(f'term {spec.name!r}: {error}')
-        for name in self.teachers:
-            if specs and not any(spec.teacher == name for spec in specs):
-                problems.append(f'teacher {name!r} is used by no term; remove it')
-        if problems:
-            raise ValueError('\n'.join(['this distillation cannot work:']
-                                       + [f'  - {p}' for p in problems]))
-        return terms
-
-    def _build_term(self, spec, runs, library):
-        sides = dict(student=runs[None], teacher=runs[spec.teacher])
-        for side, run in sides.items():
-            if spec.taps[side] in run.errors:
-                raise ValueError(f'{side} tap {spec.taps[side]!r}: {run.errors[spec.taps[side]]}')
-        taps = {side: run.taps[spec.taps[side]] for side, run in sides.items()}
-        examples = {side: run.examples[spec.taps[side]].float() for side, run in sides.items()}
-        term = Term(spec, taps, examples, library.facts(self.student), library.EXTRAS)
-        term.try_out(examples, Extras(library.EXTRAS, *runs[None].batch))
-        print_log(f'term {spec.name!r}: ' + ', '.join(
-            f"{side} '{taps[side]}' {tuple(examples[side].shape[1:])}" for side in taps)
-            + f' at a {runs[None].size}-pixel input', logger='current')
-        return term
 
     # ---- being the student ------------------------------------------------------
     def __getattr__(self, name):
@@ -230,19 +185,3 @@ def _build_student(student, data_preprocessor):
     if scope is not None:
         student.setdefault('_scope_', scope)
     return ROOT_MODELS.build(student)
-
-
-def _specs(distillations, teachers, problems):
-    if not isinstance(distillations, dict) or not any(
-            cfg is not None for cfg in distillations.values()):
-        raise ValueError('distillations must be a dict of terms by name, with one at least, not '
-                         f'{distillations!r}')
-    specs = []
-    for name, cfg in distillations.items():
-        if cfg is None:
-            continue
-        try:
-            specs.append(TermSpec(name, cfg, teachers))
-        except ValueError as error:
-            problems.append(str(error))
-    return specs

@@ -3,8 +3,9 @@
 # the official code's parameter-free one.
 _student_connector = dict(type='mmkd.CBAMConnector')
 _teacher_connector = dict(type='mmkd.CBAMConnector', learnable=False, project=False)
+# No term is named like a student's module: optimizer settings match names by substring.
 distillations = dict(
-    backbone=dict(
+    stage4=dict(
         tap='backbone_pre_relu',
         student_connector=_student_connector,
         teacher_connector=_teacher_connector,
@@ -16,7 +17,7 @@ distillations = dict(
         teacher_connector=_teacher_connector,
         loss=dict(type='mmkd.AttnFDLoss'),
         weight=2.),
-    head=dict(
+    decoder=dict(
         tap='head',
         student_connector=_student_connector,
         teacher_connector=_teacher_connector,
