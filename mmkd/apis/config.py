@@ -1,4 +1,5 @@
 """Composing and checking configs for the tools."""
+import contextlib
 import glob
 import os
 
@@ -7,6 +8,7 @@ from mmengine.config import Config
 import mmkd
 
 from ..utils.configs import load_model_config, read_config
+from ..utils.evidence import clean_head
 from ..utils.hints import did_you_mean
 
 #: where each dataset comes from, for the message when it is missing
@@ -75,8 +77,11 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
 
 
 def prepare(cfg):
-    """What mmkd's tools add to any config: the hook for plain checkpoints and exact resume."""
+    """What mmkd's tools add to any config: the hook for plain checkpoints and exact resume, and
+    which commit it is (``git_sha``, if the code is a clean clone)."""
     _need_model(cfg)
+    with contextlib.suppress(ValueError):
+        cfg.git_sha = clean_head(os.path.dirname(config_root()))
     hooks = list(cfg.get('custom_hooks') or [])
     every = hooks + list((cfg.get('default_hooks') or {}).values())
     if not any(isinstance(hook, dict) and str(hook.get('type')).endswith('ExactResumeHook')

@@ -53,7 +53,7 @@ def collect(config, work_dir, batch_size, root, git_sha=None, best=False):
             if hasattr(hashlib, 'file_digest') else hashlib.sha256(file.read()).hexdigest()
     return {'mIoU': round(float(score), 2), 'Evidence': {
         'Log': os.path.relpath(log, root) if _inside(log, root) else log,
-        'Git SHA': git_sha or run_config.get('git_sha') or _head(root),
+        'Git SHA': git_sha or run_config.get('git_sha') or clean_head(root),
         'Seed': seed,
         'Checkpoint SHA256': digest,
         'Iteration': step,
@@ -117,7 +117,7 @@ def _inside(path, root):
     return not os.path.relpath(path, root).startswith(os.pardir)
 
 
-def _head(root):
+def clean_head(root):
     """The commit of the working tree, if the tree is that commit."""
     def git(*args):
         return subprocess.run(['git', '-C', root, *args], check=True, text=True,
