@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 
+import _quiet  # noqa: F401 - before mmengine
 from mmengine.config import DictAction
 
 

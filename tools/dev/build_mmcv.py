@@ -75,7 +75,8 @@ def build(python, pin, work, compiler, with_cuda):
                     '--no-deps', '--no-binary', ':all:', '--no-build-isolation', pin,
                     '-d', str(work)], check=True)
     with tarfile.open(next(work.glob('mmcv-*.tar.gz'))) as archive:
-        archive.extractall(work, filter='data')
+        # Python before 3.11.4 has no filters.
+        archive.extractall(work, **({'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}))
     source = next(path for path in work.glob('mmcv-*') if path.is_dir())
     flags = CFLAGS
     if not with_cuda:
