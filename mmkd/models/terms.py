@@ -131,7 +131,7 @@ class Term(nn.Module):
         """Compute the loss once on the dry run's tensors, so that what fails, fails now."""
         with torch.no_grad(), _evaluating(self):
             try:
-                self(examples['student'], examples['teacher'], Time(0, 1), extras)
+                self.compare(examples['student'], examples['teacher'], Time(0, 1), extras)
             except Exception as error:
                 raise ValueError(
                     f'{type(self.loss).__name__} fails on tensors of shape '
@@ -146,6 +146,12 @@ class Term(nn.Module):
         if self.teacher_connector is not None:
             teacher = self.teacher_connector(teacher)
         return student, teacher
+
+    def compare(self, student, teacher, time, extras):
+        """The loss of what the connectors make of both sides, before weight and schedule."""
+        wanted = {name: time.progress if name == 'progress' else extras(name)
+                  for name in self.wants}
+        return self.loss(*self.connect(student, teacher), **wanted)
 
     def forward(self, student, teacher, time, extras):
         """The weighted losses of this term.
@@ -166,10 +172,7 @@ class Term(nn.Module):
             # (times 0 before the sum, which could overflow in fp16.)
             zero = sum((x * 0).sum() for x in (student, *self.parameters()))
             return {f'loss_{self.spec.name}': zero.float()}
-        student, teacher = self.connect(student, teacher)
-        wanted = {name: time.progress if name == 'progress' else extras(name)
-                  for name in self.wants}
-        value = self.loss(student, teacher, **wanted)
+        value = self.compare(student, teacher, time, extras)
         if not isinstance(value, dict):
             return {f'loss_{self.spec.name}': value * factor}
         return {f'loss_{self.spec.name}_{key}': item * factor for key, item in value.items()}

@@ -228,3 +228,17 @@ def test_teacher_and_term_mistakes_come_together():
     for part in ('teacher has no weights', 'set checkpoint=', "term 'logits'",
                  "'decode_head.conv_seg'"):
         assert part in str(told.value)
+
+
+class FailsInForward(torch.nn.Module):
+    def forward(self, student, teacher):
+        raise RuntimeError('cannot compare these')
+
+
+def test_a_loss_that_cannot_work_is_told_even_if_it_starts_later():
+    cfg = copy.deepcopy(tiny_distiller('kd'))
+    cfg['distillations']['logits'].update(
+        loss=dict(type=FailsInForward),
+        schedule=dict(type='linear', begin=0, end=10, start=0.))  # weight 0 at first
+    with pytest.raises(ValueError, match="term 'logits': FailsInForward fails .*cannot compare"):
+        build(cfg)
