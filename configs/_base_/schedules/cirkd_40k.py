@@ -5,3 +5,4 @@ optim_wrapper = dict(optimizer=dict(lr=0.02, weight_decay=1e-4))
 param_scheduler = [
     dict(type='PolyLR', eta_min=0., power=0.9, begin=0, end=40000, by_epoch=False)
 ]
+sync_bn = 'torch'  # the source's norms are synchronised, the project head's (ours: plain BN) too
