@@ -9,27 +9,23 @@ comparison.png into work_dirs/demo. Every training is a `tools/train.py` run, as
 user would start it; its log is in its own folder.
 """
 import argparse
+import datetime
 import json
 import os
-import re
-import shutil
 import statistics
-import subprocess
-import sys
 import time
-from dataclasses import dataclass, field
 
 import _common
+import torch
+from _jobs import TOOLS, Job, Progress, clock, run_jobs
 
 from mmkd.datasets import write_cityscapes
 from mmkd.utils.checkpoint import safe_load
 from mmkd.utils.configs import read_config
 from mmkd.visualization import draw_comparison
 
-TOOLS = os.path.dirname(os.path.abspath(__file__))
 CONFIGS = os.path.join(os.path.dirname(TOOLS), 'configs', 'demo')
-#: rough seconds of one iteration on one core, only to estimate the time left
-COST = dict(teacher=0.25, student=0.06, distilled=0.11)  # student runs: two at a time
+COST = dict(teacher=0.25, student=0.06, distilled=0.11)  # two students run at a time
 
 
 def parse_args(argv=None):
@@ -48,113 +44,6 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-@dataclass
-class Job:
-    """One training in its own process."""
-    kind: str
-    seed: int
-    work_dir: str
-    iters: int
-    options: list = field(default_factory=list)
-    config: str = ''
-    process: subprocess.Popen = None
-    started: float = 0.
-    seconds: float = 0.
-
-    @property
-    def name(self):
-        return f'{self.kind} (seed {self.seed})'
-
-    @property
-    def checkpoint(self):
-        return os.path.join(self.work_dir, f'iter_{self.iters}.pth')
-
-    def start(self, threads):
-        shutil.rmtree(self.work_dir, ignore_errors=True)
-        os.makedirs(self.work_dir)
-        self.started = time.time()
-        env = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads),
-                   OMP_WAIT_POLICY='PASSIVE')  # idle threads must not spin on a busy machine
-        with open(self.log, 'w') as log:
-            self.process = subprocess.Popen(
-                [sys.executable, os.path.join(TOOLS, 'train.py'), self.config, '--work-dir',
-                 self.work_dir, '--cfg-options', f'randomness.seed={self.seed}', *self.options],
-                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env)
-
-    @property
-    def log(self):
-        return os.path.join(self.work_dir, 'train.log')
-
-    def text(self):
-        if not os.path.exists(self.log):
-            return ''
-        with open(self.log, errors='replace') as file:
-            return file.read()
-
-    def done(self):
-        """Iterations done, from the log."""
-        steps = re.findall(r'Iter\(train\) \[\s*(\d+)/', self.text()) if self.process else []
-        return int(steps[-1]) if steps else 0
-
-    def finish(self):
-        """Called when the process has ended."""
-        self.seconds = time.time() - self.started
-        if self.process.returncode or not os.path.exists(self.checkpoint):
-            tail = '\n'.join(self.text().splitlines()[-15:])
-            raise RuntimeError(f'{self.name} failed (exit code {self.process.returncode}); the end '
-                               f'of {self.log}:\n{tail}')
-
-    def miou(self):
-        values = re.findall(r'Iter\(val\).*?\bmIoU: ([\d.]+)', self.text())
-        if not values:
-            raise RuntimeError(f'{self.name} has no mIoU in {self.log}')
-        return float(values[-1])
-
-
-class Progress:
-    """One line with what runs, how far it is and the time left."""
-
-    def __init__(self, jobs):
-        self.jobs, self.began, self.shown = jobs, time.time(), 0.
-
-    def show(self, running):
-        now = time.time()
-        if now - self.shown < 10:
-            return
-        self.shown = now
-        total = sum(j.iters * COST[j.kind] for j in self.jobs)
-        part = sum(j.done() * COST[j.kind] for j in self.jobs) / total
-        left = f'about {clock((now - self.began) / part * (1 - part))} left' if part > 0.02 \
-            else 'time left not known yet'
-        print(f'demo: {clock(now - self.began)} of training, {left}: '
-              + ', '.join(f'{j.name} {j.done()}/{j.iters}' for j in running), flush=True)
-
-
-def clock(seconds):
-    return f'{int(seconds) // 60}:{int(seconds) % 60:02d}'
-
-
-def run_jobs(jobs, workers, progress):
-    """Run the jobs, ``workers`` at a time, sharing the cores."""
-    threads = max((os.cpu_count() or 1) // workers, 1)
-    waiting, running = list(jobs), []
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                running.append(waiting.pop(0))
-                running[-1].start(threads)
-            progress.show(running)
-            time.sleep(0.5)
-            for job in [j for j in running if j.process.poll() is not None]:
-                running.remove(job)
-                job.finish()
-                print(f'demo: {job.name}: mIoU {job.miou():.2f} after {job.seconds:.0f} s',
-                      flush=True)
-    finally:
-        for job in running:  # one failed, or Ctrl-C
-            job.process.kill()
-
-
 def make_jobs(args, data_root):
     def job(kind, seed):
         cfg = read_config(os.path.join(CONFIGS, f'{kind}.py'))
@@ -165,8 +54,8 @@ def make_jobs(args, data_root):
                     f'default_hooks.checkpoint.interval={iters}']
         options += [f'param_scheduler.1.end={iters}'] if args.scale == 1 else [
             'param_scheduler=[]', 'default_hooks.logger.interval=1']
-        return Job(kind, seed, os.path.join(args.out, f'{kind}_seed{seed}'), iters, options,
-                   config=os.path.join(CONFIGS, f'{kind}.py'))
+        return Job(kind, seed, os.path.join(args.out, f'{kind}_seed{seed}'), iters,
+                   os.path.join(CONFIGS, f'{kind}.py'), COST[kind], options)
 
     teacher = job('teacher', 0)
     students = []
@@ -225,6 +114,14 @@ def table(rows):
     return '\n'.join(lines)
 
 
+def page(results):
+    """The table with where it comes from."""
+    return (f"{table(results['rows'])}\n\nmIoU on {results['val']} drawn street scenes; recipe "
+            f"{results['recipe']}. `make demo`, {results['cores']} cores, torch {results['torch']}, "
+            f"{results['date']}, {clock(results['seconds'])} minutes after set-up. Std is over the "
+            'seeds.')
+
+
 def main(args):
     args.out = os.path.abspath(args.out)
     began = time.time()
@@ -236,17 +133,20 @@ def main(args):
     run_jobs([teacher], 1, progress)
     run_jobs(students, min(os.cpu_count() or 1, len(students)), progress)
     rows = summarise(teacher, students)
+    results = dict(rows=rows, recipe=args.recipe or 'cwd', train=args.train, val=args.val,
+                   scale=args.scale, torch=torch.__version__, cores=os.cpu_count(),
+                   date=str(datetime.date.today()), seconds=time.time() - began)
     with open(os.path.join(args.out, 'results.json'), 'w') as file:
-        json.dump(rows, file, indent=1)
+        json.dump(results, file, indent=1)
     with open(os.path.join(args.out, 'results.md'), 'w') as file:
-        file.write(table(rows) + '\n')
+        file.write(page(results) + '\n')
     picture = draw_comparison(
         os.path.join(args.out, 'comparison.png'), data_root,
         {'teacher': (os.path.join(CONFIGS, 'teacher.py'), teacher.checkpoint),
          'student alone': (os.path.join(CONFIGS, 'student.py'), students[0].checkpoint),
          # the distilled checkpoint is a plain student's: its own config loads it
          'student distilled': (os.path.join(CONFIGS, 'student.py'), students[1].checkpoint)})
-    print(f'\n{table(rows)}\n\nresults: {args.out}/results.md, results.json\npicture: {picture}\n'
+    print(f'\n{page(results)}\n\nresults: {args.out}/results.md, results.json\npicture: {picture}\n'
           f'total: {clock(time.time() - began)} minutes', flush=True)
 
 

@@ -21,7 +21,7 @@ def demo(tmp_path, *args):
 def test_demo_writes_table_results_and_picture(tmp_path):
     done = demo(tmp_path, '--seeds', '0', '1')
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = json.loads((tmp_path / 'demo' / 'results.json').read_text())
+    rows = json.loads((tmp_path / 'demo' / 'results.json').read_text())['rows']
     assert [row['model'] for row in rows] == ['teacher', 'student', 'distilled']
     assert [row['seeds'] for row in rows] == [[0], [0, 1], [0, 1]]
     teacher, student, distilled = rows
