@@ -117,9 +117,9 @@ def table(rows):
 def page(results):
     """The table with where it comes from."""
     return (f"{table(results['rows'])}\n\nmIoU on {results['val']} drawn street scenes; recipe "
-            f"{results['recipe']}. `make demo`, {results['cores']} cores, torch {results['torch']}, "
-            f"{results['date']}, {clock(results['seconds'])} minutes after set-up. Std is over the "
-            'seeds.')
+            f"{results['recipe']}. `make demo`, {results['cores']} cores, torch "
+            f"{results['torch']}, {results['date']}, {clock(results['seconds'])} "
+            'minutes after set-up. Std is over the seeds.')
 
 
 def main(args):
