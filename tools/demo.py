@@ -131,7 +131,9 @@ def main(args):
     teacher, students = make_jobs(args, os.path.abspath(data_root))
     progress = Progress([teacher, *students])
     run_jobs([teacher], 1, progress)
-    run_jobs(students, min(os.cpu_count() or 1, len(students)), progress)
+    # The long ones first, so that no core waits at the end.
+    longest_first = sorted(students, key=lambda job: -job.cost * job.iters)
+    run_jobs(longest_first, min(os.cpu_count() or 1, len(students)), progress)
     rows = summarise(teacher, students)
     results = dict(rows=rows, recipe=args.recipe or 'cwd', train=args.train, val=args.val,
                    scale=args.scale, torch=torch.__version__, cores=os.cpu_count(),
