@@ -147,7 +147,7 @@ def _how_to_get(loader, dataset, root, missing):
             made = os.path.dirname(os.path.dirname(made))
         text += (f' To get it: {how}. To try the pipeline without it: '
                  f'python tools/make_street_scenes.py {layout} {made}')
-    return text + ' If you have it elsewhere: --cfg-options ' \
+    return text + '. If you have it elsewhere: --cfg-options ' \
                   f'{loader}.dataset.data_root=/where/it/is'
 
 
