@@ -99,17 +99,19 @@ def find_module(model, path):
     Raises:
         ValueError: There is none; the message names the nearest paths.
     """
+    try:  # in every step: no list of all modules is made
+        return model.get_submodule(path)
+    except AttributeError:
+        pass
     # A module that two paths share is under both.
     modules = dict(model.named_modules(remove_duplicate=False))
-    if path not in modules:
-        parent = path
-        while '.' in parent and parent not in modules:
-            parent = parent.rpartition('.')[0]
-        inside = [name for name in modules if name.startswith(parent + '.')] \
-            if parent in modules else []
-        hint = did_you_mean(path, inside) or did_you_mean(path, [n for n in modules if n])
-        raise ValueError(f'{type(model).__name__} has no module {path!r}{hint}')
-    return modules[path]
+    parent = path
+    while '.' in parent and parent not in modules:
+        parent = parent.rpartition('.')[0]
+    inside = [name for name in modules if name.startswith(parent + '.')] \
+        if parent in modules else []
+    hint = did_you_mean(path, inside) or did_you_mean(path, [n for n in modules if n])
+    raise ValueError(f'{type(model).__name__} has no module {path!r}{hint}')
 
 
 class AllTapsRead(BaseException):
