@@ -1,5 +1,6 @@
 """What an installed mmkd carries."""
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,11 +12,20 @@ import mmkd
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+def tracked(folder):
+    return subprocess.run(['git', 'ls-files', folder], cwd=ROOT, text=True, check=True,
+                          capture_output=True).stdout.split()
+
+
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory):
-    out = tmp_path_factory.mktemp('wheel')
+    out, source = tmp_path_factory.mktemp('wheel'), tmp_path_factory.mktemp('source')
+    # A copy: a build leaves its folder in the source, and old files in it get into the next.
+    for name in tracked('.'):
+        os.makedirs(os.path.dirname(source / name), exist_ok=True)
+        shutil.copy2(os.path.join(ROOT, name), source / name)
     subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps',
-                    '--no-build-isolation', '-w', str(out), ROOT], check=True)
+                    '--no-build-isolation', '-w', str(out), str(source)], check=True)
     return zipfile.ZipFile(next(out.glob('mmkd-*.whl')))
 
 
@@ -24,9 +34,7 @@ def test_wheel_ships_configs_and_tools_where_mim_looks(wheel):
     for shipped in ('configs/_base_/recipes/seg/cwd.py', 'configs/seg/cwd/metafile.yml',
                     'tools/train.py', 'tools/dist_train.sh', 'model-index.yml'):
         assert f'mmkd/.mim/{shipped}' in names
-    tracked = subprocess.run(['git', 'ls-files', 'configs'], cwd=ROOT, text=True,
-                             capture_output=True).stdout.split()
-    missing = [name for name in tracked if f'mmkd/.mim/{name}' not in names]
+    missing = [name for name in tracked('configs') if f'mmkd/.mim/{name}' not in names]
     assert not missing
     assert not any('/tests/' in name or name.startswith('tests') for name in names)
 

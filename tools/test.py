@@ -12,8 +12,9 @@ import _common
 from mmengine.runner import Runner
 
 from mmkd.apis import check_datasets, student_only, use_cpu_processes
-from mmkd.utils.checkpoint import safe_load, use_safe_loading
+from mmkd.utils.checkpoint import safe_load
 from mmkd.utils.configs import read_config
+from mmkd.utils.safe_loading import use_safe_loading
 
 
 def parse_args(argv=None):

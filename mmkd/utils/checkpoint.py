@@ -16,7 +16,6 @@ import types
 
 import numpy as np
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch.hub import download_url_to_file, get_dir
 
 from .hints import did_you_mean
@@ -177,19 +176,6 @@ def load_checkpoint_file(source, map_location='cpu', trust=False):
                 f'checkpoint {source!r} cannot be downloaded ({error}). Download it where there '
                 'is a network and give the path of the file instead') from error
     return safe_load(source, map_location, trust)
-
-
-def use_safe_loading():
-    """Make every checkpoint that mmengine loads in this process go through :func:`safe_load`.
-
-    mmengine's own loader cannot read what mmengine's own Runner writes on
-    torch >= 2.6, and unpickles fully what it downloads.
-    """
-    def load_from_mmkd(filename, map_location=None):  # mmengine logs the name after load_from_
-        return load_checkpoint_file(filename, map_location)
-
-    CheckpointLoader.register_scheme(prefixes=['', 'http://', 'https://'],
-                                     loader=load_from_mmkd, force=True)
 
 
 def to_plain(value):

@@ -13,7 +13,8 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmkd.utils.checkpoint import PlainUnpickler, from_plain, safe_load, use_safe_loading
+from mmkd.utils.checkpoint import PlainUnpickler, from_plain, safe_load
+from mmkd.utils.safe_loading import use_safe_loading
 
 both_formats = pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'legacy'])
 

@@ -8,7 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
 from ...registry import HOOKS
-from ...utils.checkpoint import from_plain, to_plain, use_safe_loading
+from ...utils.checkpoint import from_plain, to_plain
+from ...utils.safe_loading import use_safe_loading
 from ..safe_saving import keep_until_saved, remove_old, use_whole_files
 
 _KEY = 'random_state'
