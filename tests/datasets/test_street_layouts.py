@@ -68,7 +68,9 @@ def test_cityscapes_loads_with_the_stock_config(cityscapes):
             labels = sample['data_samples'].gt_sem_seg.data
             assert sample['inputs'].shape[0] == 3
             assert set(labels.unique().tolist()) <= STREET_IDS
-            assert len(labels.unique()) > 3
+            # A training crop, drawn at random, may show little; a whole picture does not.
+            assert (labels != 255).any() if loader.startswith('train') else \
+                len(labels.unique()) > 3
     raw = data.get_data_info(0)
     assert raw['img_path'].endswith('sketchford_000000_000019_leftImg8bit.png')
     assert labels.shape == (1, 48, 96)  # in validation the labels keep their own size
