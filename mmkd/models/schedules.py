@@ -7,7 +7,7 @@ import functools
 import inspect
 import math
 
-from ..utils.hints import did_you_mean
+from ..utils.hints import did_you_mean, refuse_unknown
 
 
 def constant(t):
@@ -82,10 +82,7 @@ def build_schedule(cfg):
         raise ValueError(f"schedule type {name!r} is none of {', '.join(SCHEDULES)}"
                          + did_you_mean(name, SCHEDULES))
     known = dict(list(inspect.signature(SCHEDULES[name]).parameters.items())[1:])
-    for key in cfg:
-        if key not in known:
-            raise ValueError(f"schedule {name!r} has no argument {key!r} (it has "
-                             f"{', '.join(known) or 'none'}){did_you_mean(key, known)}")
+    refuse_unknown(f'schedule {name!r}', cfg, known, 'argument')
     needed = [key for key, p in known.items() if p.default is p.empty and key not in cfg]
     if needed:
         raise ValueError(f"schedule {name!r} needs {', '.join(needed)}")

@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 
 from ..utils.checkpoint import load_checkpoint_file
 from ..utils.configs import load_model_config
-from ..utils.hints import did_you_mean
+from ..utils.hints import refuse_unknown
 from .libraries import library_of
 from .taps import AllTapsRead, Recorder
 
@@ -95,10 +95,7 @@ def named_teachers(cfg):
 
 def build_teacher(label, cfg):
     """A Teacher from its dict; ``label`` is how messages call it."""
-    for key in cfg:
-        if key not in _KEYS:
-            raise ValueError(f"{label} has no key {key!r} (it has {', '.join(_KEYS)})"
-                             + did_you_mean(key, _KEYS))
+    refuse_unknown(label, cfg, _KEYS)
     if 'config' not in cfg:
         raise ValueError(f"{label} needs config=: a path, a 'mmseg::' name or a dict")
     return Teacher(label, **cfg)

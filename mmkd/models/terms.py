@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..registry import MODELS
-from ..utils.hints import did_you_mean
+from ..utils.hints import did_you_mean, refuse_unknown
 from .schedules import Time, build_schedule
 from .taps import parse_tap
 
@@ -31,10 +31,7 @@ class TermSpec:
             raise ValueError(f'{where}: a name is letters, digits and underscores')
         if not isinstance(cfg, dict):
             raise ValueError(f'{where} must be a dict with tap=, loss= and weight=, not {cfg!r}')
-        for key in cfg:
-            if key not in _KEYS:
-                raise ValueError(f"{where} has no key {key!r} (it has {', '.join(_KEYS)})"
-                                 + did_you_mean(key, _KEYS))
+        refuse_unknown(where, cfg, _KEYS)
         if not isinstance(cfg.get('loss'), dict) or 'type' not in cfg['loss']:
             raise ValueError(f"{where} needs loss=dict(type='mmkd....')")
         self.name, self.cfg = name, cfg
@@ -213,10 +210,9 @@ def _build(cfg, role, facts):
                          'custom_imports')
     known = inspect.signature(cls).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in known.values())
-    for key in cfg:
-        if key not in known and key != 'type' and not open_ended:
-            raise ValueError(f"{role}: {cls.__name__} has no argument {key!r} (it has "
-                             f"{', '.join(known) or 'none'}){did_you_mean(key, known)}")
+    if not open_ended:
+        refuse_unknown(f'{role}: {cls.__name__}', [key for key in cfg if key != 'type'], known,
+                       'argument')
     for key, value in facts.items():
         if key in known and cfg.get(key) is None:
             cfg[key] = value

@@ -16,3 +16,12 @@ def did_you_mean(word, known, count=3):
     """'; did you mean 'a', 'b'?' or an empty string."""
     names = nearest(word, known, count)
     return f"; did you mean {', '.join(map(repr, names))}?" if names else ''
+
+
+def refuse_unknown(what, keys, known, noun='key'):
+    """Raise ValueError for the first of ``keys`` that is not in ``known``: ``what`` has no such
+    ``noun``, these it has, and the nearest."""
+    for key in keys:
+        if key not in known:
+            raise ValueError(f"{what} has no {noun} {key!r} (it has {', '.join(known) or 'none'})"
+                             + did_you_mean(key, known))

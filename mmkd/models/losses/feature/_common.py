@@ -1,6 +1,7 @@
 """What every feature loss does with its two maps before its own formula."""
 import torch
-import torch.nn.functional as F
+
+from ..resize import resize_to
 
 
 def prepare(student, teacher, detach=True, resize=True):
@@ -35,7 +36,5 @@ def prepare(student, teacher, detach=True, resize=True):
             raise ValueError(
                 f'student has {student.shape[1]} channels, teacher {teacher.shape[1]}: give the '
                 "term a student_connector, for instance dict(type='mmkd.ConvConnector')")
-        if student.shape[2:] != teacher.shape[2:]:
-            student = F.interpolate(
-                student, size=teacher.shape[2:], mode='bilinear', align_corners=False)
+        student = resize_to(student, teacher.shape[2:])
     return student, teacher

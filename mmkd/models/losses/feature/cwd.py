@@ -5,11 +5,11 @@ student's distribution follows the teacher's. The paper divides by C; every publ
 code divides by N * C, and so does this file.
 """
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmkd.registry import MODELS
 
+from ..resize import resize_to
 from ..softmax_kl import softmax_kl
 
 NORMS = ('channel', 'spatial', 'channel_mean', 'none')
@@ -86,10 +86,7 @@ class CWDLoss(nn.Module):
                 'batch or channels: CWDLoss compares channel by channel; put a connector that '
                 'projects the student to the teacher\'s channels before it')
         teacher = teacher.detach()
-        if student.shape[2:] != teacher.shape[2:]:
-            student = student.to(torch.promote_types(student.dtype, torch.float32))
-            student = F.interpolate(student, size=teacher.shape[2:], mode='bilinear',
-                                    align_corners=False)
+        student = resize_to(student, teacher.shape[2:])
         n, c, h, w = student.shape
         if self.norm in ('channel', 'channel_mean'):
             divisor = n * (self.divisor_channels or c)

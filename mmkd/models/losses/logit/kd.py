@@ -3,12 +3,11 @@
 Every pixel's class distribution of the student follows the teacher's. Code bases
 agree on the divergence and differ in the divisor; see :class:`KDLoss`.
 """
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmkd.registry import MODELS
 
+from ..resize import resize_to
 from ..softmax_kl import softmax_kl
 
 REDUCTIONS = ('pixel', 'batch', 'element')
@@ -67,10 +66,7 @@ class KDLoss(nn.Module):
                 f'student logits {tuple(student.shape)} and teacher logits '
                 f'{tuple(teacher.shape)} differ in batch or classes: KDLoss compares the same '
                 'classes of the same images; tap logits of models with equal class counts')
-        if student.shape[2:] != teacher.shape[2:]:
-            student = student.to(torch.promote_types(student.dtype, torch.float32))
-            student = F.interpolate(student, size=teacher.shape[2:], mode='bilinear',
-                                    align_corners=False)
+        student = resize_to(student, teacher.shape[2:])
         n, c, h, w = student.shape
         divisor = {'pixel': n * h * w, 'batch': n, 'element': n * c * h * w}[self.reduction]
         factor = self.tau ** 2 if self.tau_squared else 1.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmkd.registry import MODELS
 
+from ..resize import resize_to
 from .streamed import self_kl, working_dtype
 
 
@@ -71,8 +72,7 @@ def unit_pixels(x: Tensor, size: torch.Size, pooling: bool = False) -> Tensor:
         pooling: average 2 x 2 blocks before the normalisation.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    if x.shape[2:] != size:
-        x = F.interpolate(x, size=size, mode='bilinear', align_corners=False)
+    x = resize_to(x, size)
     if pooling:
         x = F.avg_pool2d(x, kernel_size=2, stride=2, ceil_mode=True)
     rows = x.flatten(2).transpose(1, 2)
