@@ -1,0 +1,34 @@
+// CPU side: threads, and memory for large outputs.
+#pragma once
+
+#include <algorithm>
+
+#include "../common.h"
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace mmkd {
+
+// f(i) for i in [0, n), on at::parallel_for's threads; every i writes its own output, so that
+// the result does not depend on how many threads there are.
+template <class F>
+void for_each(int64_t n, int64_t grain, const F& f) {
+  torch::stable::parallel_for(0, n, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) f(i);
+  });
+}
+
+// Ask for huge pages behind a large new tensor: otherwise the first write to each 4 KiB costs a
+// page fault, which for outputs of tens of megabytes takes longer than filling them.
+inline void prefer_huge_pages(const Tensor& t) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t page = 2u << 20;
+  const auto first = reinterpret_cast<uintptr_t>(t.mutable_data_ptr());
+  const auto last = first + t.numel() * t.element_size();
+  const auto begin = (first + page - 1) / page * page, end = last / page * page;
+  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
+}  // namespace mmkd

@@ -1,0 +1,121 @@
+// voxel_keys, unique_index and csr_index on the CPU.
+#include "../kernels/voxel_keys.h"
+#include "sort.h"
+
+namespace mmkd {
+namespace {
+
+Tensor voxel_keys(const Tensor& points_in, const std::optional<Tensor>& batch_in,
+                  int64_t batch_size, const std::vector<double>& voxel_size,
+                  const std::vector<double>& low, const std::vector<int64_t>& cells) {
+  const Tensor points = contiguous(points_in);
+  const int64_t n = points.size(0);
+  Tensor keys = new_empty(points, {n}, ScalarType::Long);
+  std::optional<Tensor> batch;
+  if (batch_in) batch = contiguous(*batch_in);
+  dispatch_floating(points.scalar_type(), "voxel_keys", [&](auto zero) {
+    using T = decltype(zero);
+    const VoxelKeys<T> key{data<T>(points), batch ? data<int64_t>(*batch) : nullptr,
+                           mutable_data<int64_t>(keys), points.size(1), batch_size,
+                           make_grid(voxel_size, low, cells)};
+    for_each(n, 16384, key);
+  });
+  return keys;
+}
+
+Tensor voxel_coors(const Tensor& keys_in, const std::vector<int64_t>& cells) {
+  const Tensor keys = contiguous(keys_in);
+  const int64_t n = keys.size(0);
+  Tensor coors = new_empty(keys, {n, 4}, ScalarType::Int);
+  for_each(n, 16384, VoxelCoors{data<int64_t>(keys), cells[0], cells[1], cells[2],
+                                mutable_data<int32_t>(coors)});
+  return coors;
+}
+
+// Writes order (valid positions by id, then the others) and returns nothing else.
+template <class Index, class Items, class PositionOf>
+void write_order(const Index* ids, int64_t n, int64_t limit, const Items* items,
+                 const PositionOf& position_of, int64_t count, int64_t* order) {
+  for_each(count, 16384, [&](int64_t i) { order[i] = position_of(items[i]); });
+  if (count == n) return;
+  for (int64_t i = 0, at = count; i < n; ++i)
+    if (ids[i] < 0 || ids[i] >= limit) order[at++] = i;
+}
+
+// (unique (M,), inverse (N,), order (N,), starts (M+1,)); negative keys belong to no segment.
+std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
+  const Tensor keys = contiguous(keys_in);
+  const int64_t n = keys.size(0);
+  const int64_t* key = data<int64_t>(keys);
+  Tensor inverse = new_empty(keys, {n}, ScalarType::Long);
+  Tensor order = new_empty(keys, {n}, ScalarType::Long);
+  Tensor unique, starts;
+  int64_t* inverse_of = mutable_data<int64_t>(inverse);
+  const int64_t limit = std::numeric_limits<int64_t>::max();
+  with_sorted(key, n, limit, [&](auto* items, auto& id_of, auto& position_of, int64_t count) {
+    write_order(key, n, limit, items, position_of, count, mutable_data<int64_t>(order));
+    for_each(n, 16384, [&](int64_t i) { inverse_of[i] = -1; });
+    const Chunks chunks(count);
+    const auto is_first = [&](int64_t i) {
+      return i == 0 || id_of(items[i]) != id_of(items[i - 1]);
+    };
+    std::vector<int64_t> segments(chunks.count + 1, 0);
+    chunks.each([&](int64_t c, int64_t begin, int64_t end) {
+      int64_t firsts = 0;
+      for (int64_t i = begin; i < end; ++i) firsts += is_first(i);
+      segments[c + 1] = firsts;
+    });
+    for (int64_t c = 0; c < chunks.count; ++c) segments[c + 1] += segments[c];
+    const int64_t m = segments[chunks.count];
+    unique = new_empty(keys, {m}, ScalarType::Long);
+    starts = new_empty(keys, {m + 1}, ScalarType::Long);
+    int64_t* unique_of = mutable_data<int64_t>(unique);
+    int64_t* start_of = mutable_data<int64_t>(starts);
+    start_of[m] = count;
+    chunks.each([&](int64_t c, int64_t begin, int64_t end) {
+      int64_t segment = segments[c] - 1;
+      for (int64_t i = begin; i < end; ++i) {
+        if (is_first(i)) {
+          ++segment;
+          unique_of[segment] = id_of(items[i]);
+          start_of[segment] = i;
+        }
+        inverse_of[position_of(items[i])] = segment;
+      }
+    });
+  });
+  return {unique, inverse, order, starts};
+}
+
+// (order (N,), starts (S+1,)) of ids in [0, S); other ids come last in order.
+std::tuple<Tensor, Tensor> csr_index(const Tensor& ids_in, int64_t num_segments) {
+  const Tensor ids = contiguous(ids_in);
+  const int64_t n = ids.size(0);
+  Tensor order = new_empty(ids, {n}, ScalarType::Long);
+  Tensor starts = new_empty(ids, {num_segments + 1}, ScalarType::Long);
+  int64_t* start_of = mutable_data<int64_t>(starts);
+  dispatch_index(ids.scalar_type(), "csr_index", [&](auto zero) {
+    using Index = decltype(zero);
+    const Index* id = data<Index>(ids);
+    with_sorted(id, n, num_segments,
+                [&](auto* items, auto& id_of, auto& position_of, int64_t count) {
+      write_order(id, n, num_segments, items, position_of, count, mutable_data<int64_t>(order));
+      // starts[s] = first sorted entry whose id is at least s.
+      int64_t next = 0;
+      for (int64_t i = 0; i < count; ++i)
+        for (const int64_t s = id_of(items[i]); next <= s; ++next) start_of[next] = i;
+      for (; next <= num_segments; ++next) start_of[next] = count;
+    });
+  });
+  return {order, starts};
+}
+
+STABLE_TORCH_LIBRARY_IMPL(mmkd, CPU, m) {
+  m.impl("voxel_keys", TORCH_BOX(&voxel_keys));
+  m.impl("voxel_coors", TORCH_BOX(&voxel_coors));
+  m.impl("unique_index", TORCH_BOX(&unique_index));
+  m.impl("csr_index", TORCH_BOX(&csr_index));
+}
+
+}  // namespace
+}  // namespace mmkd

@@ -1,0 +1,87 @@
+// voxel_keys, unique_index and csr_index on CUDA: torch's stable sort, and one pass around it.
+#include "../kernels/index.h"
+#include "../kernels/voxel_keys.h"
+#include "launch.h"
+
+namespace mmkd {
+namespace {
+
+Tensor voxel_keys(const Tensor& points_in, const std::optional<Tensor>& batch_in,
+                  int64_t batch_size, const std::vector<double>& voxel_size,
+                  const std::vector<double>& low, const std::vector<int64_t>& cells) {
+  const Device device(points_in);
+  const Tensor points = contiguous(points_in);
+  const int64_t n = points.size(0);
+  Tensor keys = new_empty(points, {n}, ScalarType::Long);
+  std::optional<Tensor> batch;
+  if (batch_in) batch = contiguous(*batch_in);
+  dispatch_floating(points.scalar_type(), "voxel_keys", [&](auto zero) {
+    using T = decltype(zero);
+    const VoxelKeys<T> key{data<T>(points), batch ? data<int64_t>(*batch) : nullptr,
+                           mutable_data<int64_t>(keys), points.size(1), batch_size,
+                           make_grid(voxel_size, low, cells)};
+    for_each(device, n, key);
+  });
+  return keys;
+}
+
+Tensor voxel_coors(const Tensor& keys_in, const std::vector<int64_t>& cells) {
+  const Device device(keys_in);
+  const Tensor keys = contiguous(keys_in);
+  const int64_t n = keys.size(0);
+  Tensor coors = new_empty(keys, {n, 4}, ScalarType::Int);
+  for_each(device, n, VoxelCoors{data<int64_t>(keys), cells[0], cells[1], cells[2],
+                                mutable_data<int32_t>(coors)});
+  return coors;
+}
+
+// (sorted ids, order), ids outside [0, limit) last.
+template <class Index>
+std::tuple<Tensor, Tensor> sort_ids(const Device& device, const Tensor& ids, int64_t limit) {
+  Tensor sortable = new_empty(ids, {ids.size(0)}, ScalarType::Long);
+  for_each(device, ids.size(0),
+           SortableIds<Index>{data<Index>(ids), limit, mutable_data<int64_t>(sortable)});
+  return stable_sort(sortable);
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
+  const Device device(keys_in);
+  const Tensor keys = contiguous(keys_in);
+  const int64_t n = keys.size(0);
+  const auto [sorted, order] = sort_ids<int64_t>(device, keys, kNoId);
+  Tensor first = new_empty(keys, {n}, ScalarType::Long);
+  for_each(device, n, MarkFirst{data<int64_t>(sorted), mutable_data<int64_t>(first)});
+  const Tensor running = cumsum(first);
+  const int64_t m = n ? device.read(running, n - 1) : 0;
+  Tensor unique = new_empty(keys, {m}, ScalarType::Long);
+  Tensor inverse = new_empty(keys, {n}, ScalarType::Long);
+  Tensor starts = new_zeros(keys, {m + 1}, ScalarType::Long);
+  for_each(device, n,
+           WriteSegments{data<int64_t>(sorted), data<int64_t>(order), data<int64_t>(running), n,
+                         m, mutable_data<int64_t>(unique), mutable_data<int64_t>(inverse),
+                         mutable_data<int64_t>(starts)});
+  return {unique, inverse, order, starts};
+}
+
+std::tuple<Tensor, Tensor> csr_index(const Tensor& ids_in, int64_t num_segments) {
+  const Device device(ids_in);
+  const Tensor ids = contiguous(ids_in);
+  Tensor sorted, order;
+  dispatch_index(ids.scalar_type(), "csr_index", [&](auto zero) {
+    std::tie(sorted, order) = sort_ids<decltype(zero)>(device, ids, num_segments);
+  });
+  Tensor starts = new_empty(ids, {num_segments + 1}, ScalarType::Long);
+  for_each(device, num_segments + 1,
+           FindStarts{data<int64_t>(sorted), ids.size(0), mutable_data<int64_t>(starts)});
+  return {order, starts};
+}
+
+MMKD_DEVICE_IMPL(m) {
+  m.impl("voxel_keys", TORCH_BOX(&voxel_keys));
+  m.impl("voxel_coors", TORCH_BOX(&voxel_coors));
+  m.impl("unique_index", TORCH_BOX(&unique_index));
+  m.impl("csr_index", TORCH_BOX(&csr_index));
+}
+
+}  // namespace
+}  // namespace mmkd

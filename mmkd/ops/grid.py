@@ -1,0 +1,68 @@
+"""The voxel grid: where a cell is, in the float32 arithmetic of mmcv."""
+import math
+from typing import NamedTuple
+
+from .checks import check_floats
+
+INT32_MAX = 2 ** 31 - 1
+INT64_MAX = 2 ** 63 - 1
+
+
+class Grid(NamedTuple):
+    """A regular grid of voxels.
+
+    Attributes:
+        voxel_size: (x, y, z) in metres.
+        low: (x, y, z) of the corner of cell (0, 0, 0), in metres.
+        cells: number of cells along x, y, z.
+    """
+    voxel_size: tuple[float, float, float]
+    low: tuple[float, float, float]
+    cells: tuple[int, int, int]
+
+    def per_sample(self):
+        """Cells of one sample."""
+        return self.cells[0] * self.cells[1] * self.cells[2]
+
+
+def float32(value):
+    """``value`` rounded to float32, in Python (so that it can be traced as a constant); for
+    normal numbers."""
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(round(math.ldexp(mantissa, 24)), exponent - 24)
+
+
+def make_grid(op, voxel_size, point_cloud_range, batch_size=1):
+    """The grid of a voxel size and a range (x_min, y_min, z_min, x_max, y_max, z_max), metres.
+
+    A range that is not a multiple of the voxel size is rounded to the nearest number of
+    cells, half away from zero, in float32: what mmcv does.
+
+    Raises:
+        ValueError: sizes that are not positive, an empty range, or more cells than int32
+            (per axis) or int64 (in all) can number.
+    """
+    size = check_floats(op, 'voxel_size', voxel_size, 3)
+    bounds = check_floats(op, 'point_cloud_range', point_cloud_range, 6)
+    low, high = bounds[:3], bounds[3:]
+    if min(size) <= 0:
+        raise ValueError(f'{op}: voxel_size must be positive, not {size}')
+    if min(size) < 1e-37 or max(*size, *map(abs, bounds)) > 1e38:
+        raise ValueError(f'{op}: voxel_size {size} or point_cloud_range {bounds} is beyond '
+                         'float32')
+    cells = []
+    for name, s, a, b in zip('xyz', size, low, high, strict=True):
+        if not b > a:
+            raise ValueError(f'{op}: point_cloud_range must be (x_min, y_min, z_min, x_max, '
+                             f'y_max, z_max) with each minimum below its maximum, but along '
+                             f'{name} it goes from {a} to {b}')
+        count = math.floor(float32(float32(float32(b) - float32(a)) / float32(s)) + 0.5)
+        if not 1 <= count <= INT32_MAX:
+            raise ValueError(f'{op}: the range holds {count} voxels along {name}; it must hold '
+                             f'at least 1 and at most {INT32_MAX}')
+        cells.append(count)
+    grid = Grid(size, low, tuple(cells))
+    if grid.per_sample() * batch_size > INT64_MAX:
+        raise ValueError(f'{op}: {batch_size} x {cells} voxels are more than an int64 can '
+                         'number; use larger voxels or a smaller range')
+    return grid

@@ -1,0 +1,180 @@
+"""Dynamic voxelisation: which voxel each point is in, found once and reused."""
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .checks import INDEX, check_indices, check_integer, check_same_device, check_tensor
+from .grid import Grid, make_grid
+from .segments import unique_index
+
+
+class VoxelIndex(NamedTuple):
+    """The occupied voxels of a batch of point clouds; N points, M voxels. All int64.
+
+    Attributes:
+        keys: (N,) linear cell of each point, ((b * Z + z) * Y + y) * X + x; -1 outside.
+        unique: (M,) cells that hold a point, ascending: by b, then z, then y, then x.
+        inverse: (N,) voxel of each point, -1 outside.
+        order: (N,) points sorted by voxel and, within one, by index; outside points last.
+        starts: (M + 1,) the points of voxel ``m`` are ``order[starts[m]:starts[m + 1]]``.
+        grid: sizes and bounds of the cells.
+        batch_size: number of samples, empty ones too.
+    """
+    keys: Tensor
+    unique: Tensor
+    inverse: Tensor
+    order: Tensor
+    starts: Tensor
+    grid: Grid
+    batch_size: int
+
+    @property
+    def coors(self):
+        """(M, 4) int32 (b, z, y, x) of each voxel: the coordinates mmdet3d's encoders take."""
+        return _voxel_coors(self.unique, list(self.grid.cells))
+
+    @property
+    def point_coors(self):
+        """(N, 4) int32 (b, z, y, x) of each point, four times -1 outside."""
+        return _voxel_coors(self.keys, list(self.grid.cells))
+
+    @property
+    def counts(self):
+        """(M,) points in each voxel."""
+        return self.starts.diff()
+
+
+def voxel_keys_reference(points: Tensor, batch_index: Tensor | None, batch_size: int,
+                         voxel_size: list[float], low: list[float],
+                         cells: list[int]) -> Tensor:
+    """Linear cell of each point, -1 outside; float32 arithmetic (float64 for float64)."""
+    xyz = points[:, :3]
+    xyz = xyz if xyz.dtype == torch.float64 else xyz.float()
+    size, start = (torch.tensor(v, dtype=torch.float32, device=xyz.device).to(xyz.dtype)
+                   for v in (voxel_size, low))
+    cell = ((xyz - start) / size).floor()
+    count = torch.tensor(cells, device=xyz.device)
+    inside = ((cell >= 0) & (cell < count.to(torch.float32).to(xyz.dtype))).all(1)
+    cell = torch.where(inside[:, None], cell, 0).long()
+    inside &= (cell < count).all(1)
+    batch = torch.zeros_like(cell[:, 0]) if batch_index is None else batch_index
+    inside &= (batch >= 0) & (batch < batch_size)
+    x, y, z = cell.unbind(1)
+    keys = ((batch * cells[2] + z) * cells[1] + y) * cells[0] + x
+    return torch.where(inside, keys, -1)
+
+
+_voxel_keys = torch.library.custom_op('mmkd::voxel_keys', voxel_keys_reference,
+                                      mutates_args=())
+
+
+@_voxel_keys.register_fake
+def _(points, batch_index, batch_size, voxel_size, low, cells):
+    return points.new_empty(points.shape[0], dtype=torch.int64)
+
+
+def voxel_coors_reference(keys: Tensor, cells: list[int]) -> Tensor:
+    """(b, z, y, x) of linear keys, (M, 4) int32; four times -1 of a negative key."""
+    x, y, z = cells
+    rows = keys.div(x, rounding_mode='floor')
+    planes = rows.div(y, rounding_mode='floor')
+    coors = torch.stack([planes.div(z, rounding_mode='floor'), planes % z, rows % y, keys % x], 1)
+    return torch.where(keys[:, None] < 0, -1, coors).int()
+
+
+_voxel_coors = torch.library.custom_op('mmkd::voxel_coors', voxel_coors_reference,
+                                       mutates_args=())
+
+
+@_voxel_coors.register_fake
+def _(keys, cells):
+    return keys.new_empty(keys.shape[0], 4, dtype=torch.int32)
+
+
+def join_samples(op, points, batch_index, batch_size):
+    """One (N, C) tensor, its batch index (or None: one sample) and the batch size."""
+    if isinstance(points, (list, tuple)):
+        if batch_index is not None:
+            raise ValueError(f'{op}: a list of clouds has its batch index already')
+        if batch_size not in (None, len(points)) or not points:
+            raise ValueError(f'{op}: {len(points)} clouds in the list, but batch_size is '
+                             f'{batch_size}' if points else f'{op}: the list of clouds is empty')
+        for i, cloud in enumerate(points):
+            check_tensor(op, f'points[{i}]', cloud, ('N', 'C'))
+        first = points[0]
+        for i, cloud in enumerate(points):
+            if (cloud.shape[1], cloud.dtype, cloud.device) != \
+                    (first.shape[1], first.dtype, first.device):
+                raise ValueError(f'{op}: points[{i}] ({cloud.shape[1]} channels, {cloud.dtype}, '
+                                 f'{cloud.device}) does not go with points[0] '
+                                 f'({first.shape[1]}, {first.dtype}, {first.device})')
+        batch_index = torch.cat([torch.full((len(cloud),), i, device=first.device)
+                                 for i, cloud in enumerate(points)])
+        return torch.cat(list(points)), batch_index, len(points)
+    check_tensor(op, 'points', points, ('N', 'C'))
+    if batch_index is None:
+        if batch_size not in (None, 1):
+            raise ValueError(f'{op}: batch_size {batch_size} needs a batch_index, or a list '
+                             'with one cloud per sample')
+        return points, None, 1
+    check_tensor(op, 'batch_index', batch_index, (points.shape[0],), INDEX)
+    check_same_device(op, points=points, batch_index=batch_index)
+    if batch_size is None:
+        batch_size = int(batch_index.max()) + 1 if len(batch_index) else 1
+    check_integer(op, 'batch_size', batch_size)
+    check_indices(op, 'batch_index', batch_index, 0, batch_size)
+    return points, batch_index.long(), batch_size
+
+
+def voxel_index(points, voxel_size, point_cloud_range, batch_index=None, batch_size=None):
+    """Put points into voxels and find the occupied ones.
+
+    A point lies in cell floor((p - minimum) / voxel_size), computed in float32 (in float64
+    for float64 points) as mmcv's dynamic voxelisation does, bit for bit; outside the grid, or
+    with a NaN or an infinite coordinate, it lies in none. A range that is not a multiple of
+    the voxel size is rounded to the nearest number of cells, as in mmcv.
+
+    Args:
+        points: (N, C >= 3) floating, x, y, z in metres first; or a list with one such cloud
+            per sample, any of them empty.
+        voxel_size: (x, y, z) in metres.
+        point_cloud_range: (x_min, y_min, z_min, x_max, y_max, z_max) in metres.
+        batch_index: (N,) sample of each point; points need not be sorted by it.
+        batch_size: number of samples. By default one more than the largest index: pass it
+            where the last samples may be empty, and to avoid waiting for a GPU.
+
+    Returns:
+        VoxelIndex: to be given to :func:`scatter_points`, :func:`gather_voxels`,
+        :func:`devoxelize_trilinear` and :func:`supervoxel_index`.
+
+    Raises:
+        ValueError: fewer than 3 channels, an integer cloud, sizes that are not positive, an
+            empty range, a batch index outside the batch, more cells than int64 can number.
+    """
+    points, batch_index, batch_size = join_samples('voxel_index', points, batch_index,
+                                                   batch_size)
+    if points.shape[1] < 3:
+        raise ValueError(f'voxel_index: points must have at least the channels x, y, z, but '
+                         f'their shape is {tuple(points.shape)}')
+    grid = make_grid('voxel_index', voxel_size, point_cloud_range, batch_size)
+    keys = _voxel_keys(points.detach(), batch_index, batch_size, list(grid.voxel_size),
+                       list(grid.low), list(grid.cells))
+    return VoxelIndex(keys, *unique_index(keys), grid, batch_size)
+
+
+def dynamic_voxelize(points, voxel_size, point_cloud_range):
+    """Voxel coordinates of each point of one cloud, as ``mmcv.ops.Voxelization`` with
+    ``max_num_points=-1`` gives them.
+
+    Args:
+        points, voxel_size, point_cloud_range: as for :func:`voxel_index`.
+
+    Returns:
+        Tensor: (N, 3) int32 (z, y, x), three times -1 outside.
+    """
+    check_tensor('dynamic_voxelize', 'points', points, ('N', 'C'))
+    grid = make_grid('dynamic_voxelize', voxel_size, point_cloud_range)
+    keys = _voxel_keys(points.detach(), None, 1, list(grid.voxel_size), list(grid.low),
+                       list(grid.cells))
+    return _voxel_coors(keys, list(grid.cells))[:, 1:]

@@ -1,0 +1,95 @@
+"""Building, finding and loading the kernels."""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmkd.ops import build, has_kernel, library
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def python(code, **env):
+    """Run ``code`` in a new process, from the repository root."""
+    return subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, cwd=ROOT,
+                          env=os.environ | {'MMKD_OPS': ''} | env, check=False)
+
+
+def test_the_gpu_half_of_these_tests():
+    if not torch.cuda.is_available():
+        pytest.skip('no GPU on this machine: the operators are tested on the CPU alone')
+    assert has_kernel('voxel_keys', 'cuda')
+
+
+def test_imports_with_torch_alone():
+    done = python('import sys, mmkd.ops; print([m for m in sys.modules if '
+                  'm.split(".")[0] in ("mmengine", "mmcv", "mmseg", "mmdet", "mmdet3d")])')
+    assert done.stdout.strip() == '[]', done.stderr
+
+
+@pytest.mark.skipif(build.compiler('cpu') is None, reason='no C++ compiler on this machine')
+def test_every_operator_has_a_cpu_kernel():
+    done = python('import torch, mmkd.ops as o; names = [n for n in dir(torch.ops.mmkd)]\n'
+                  'ops = {s.name.split("::")[1] for s in torch._C._jit_get_all_schemas() '
+                  'if s.name.startswith("mmkd::")}\n'
+                  'print(len(ops), sorted(n for n in ops if not o.has_kernel(n)))')
+    count, missing = done.stdout.strip().split(' ', 1)
+    assert int(count) > 10 and missing == '[]', done.stderr
+
+
+def test_without_a_compiler_the_reference_runs_and_says_so_once(tmp_path):
+    code = ('import torch, mmkd.ops as o; import mmkd.ops.voxels; '
+            'i = o.voxel_index(torch.zeros(2, 3), (1, 1, 1), (-1, -1, -1, 1, 1, 1)); '
+            'print(i.coors.tolist(), o.has_kernel("voxel_keys"))')
+    done = python(code, PATH='', CXX='', CUDA_HOME=str(tmp_path), MMKD_CACHE=str(tmp_path))
+    assert done.stdout.strip() == '[[0, 1, 1, 1]] False', done.stderr
+    assert done.stderr.count('PyTorch reference') == 1 and 'g++' in done.stderr
+
+
+def test_a_compiler_that_fails_is_no_crash(tmp_path):
+    done = python('import mmkd.ops as o; print(o.has_kernel("voxel_keys"))', CXX='false',
+                  MMKD_CACHE=str(tmp_path))
+    assert done.stdout.strip() == 'False'
+    assert '`false' in done.stderr and 'PyTorch reference' in done.stderr
+    assert not list(tmp_path.rglob('*.so'))
+
+
+def test_an_unknown_choice_is_refused():
+    with pytest.raises(ValueError, match='reference'):
+        library.wanted_libraries('fast')
+
+
+def test_the_name_follows_the_sources(monkeypatch, tmp_path):
+    before = build.file_name('cpu')
+    assert before == build.file_name('cpu') != build.file_name('cpu', sanitize=True)
+    shutil.copytree(build.CSRC, tmp_path / 'csrc')
+    monkeypatch.setattr(build, 'CSRC', tmp_path / 'csrc')
+    assert build.file_name('cpu') == before
+    with open(tmp_path / 'csrc' / 'kernels' / 'voxel_keys.h', 'a') as file:
+        file.write('// a change\n')
+    assert build.file_name('cpu') != before
+
+
+@pytest.mark.skipif(build.compiler('cpu') is None, reason='no C++ compiler on this machine')
+def test_a_built_library_is_found_again_and_copied_for_pip(monkeypatch, tmp_path):
+    library_path = build.build('cpu')
+    monkeypatch.setattr(build, 'compile_objects', lambda *a: pytest.fail('compiled again'))
+    assert build.build('cpu') == library_path == build.find('cpu')
+    monkeypatch.setattr(build, 'torch_has_cuda', lambda: False)
+    build.build_for_install(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [library_path.name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(build.compiler('cuda') is None, reason='no nvcc on this machine: the CUDA '
+                    'sources were not compiled, only their emulation')
+def test_cuda_sources_compile():
+    done = subprocess.run([sys.executable, '-m', 'mmkd.ops.build', 'cuda', '--objects-only'],
+                          env=os.environ | {'TORCH_CUDA_ARCH_LIST': '9.0'}, cwd=ROOT,
+                          text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f'{len(build.sources("cuda"))} cuda sources compiled' in done.stdout

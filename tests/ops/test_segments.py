@@ -1,0 +1,71 @@
+"""unique_index and csr_index against torch.unique, argsort and their references."""
+import pytest
+import torch
+
+from mmkd.ops import csr_index, unique_index
+from mmkd.ops.segments import (
+    _csr_index,
+    _unique_index,
+    csr_index_reference,
+    unique_index_reference,
+)
+
+from .common import DEVICES, assert_repeatable
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('n', [0, 1, 2, 700, 70_000])
+@pytest.mark.parametrize('low, high', [(0, 40), (-3, 10 ** 6), (-5, 0), (10 ** 12, 2 ** 62)])
+def test_unique_index(n, low, high, device):
+    keys = torch.randint(low, high, (n,), device=device)
+    unique, inverse, order, starts = unique_index(keys)
+    inside = (keys >= 0).nonzero()[:, 0]
+    expected, where, counts = keys[inside].unique(return_inverse=True, return_counts=True)
+    assert torch.equal(unique, expected) and torch.equal(inverse[inside], where)
+    assert torch.equal(starts.diff(), counts) and starts[0] == 0
+    assert (inverse[keys < 0] == -1).all()
+    k = len(inside)
+    assert torch.equal(order[:k], inside[keys[inside].argsort(stable=True)])
+    assert torch.equal(order[k:], (keys < 0).nonzero()[:, 0])
+    for a, b in zip((unique, inverse, order, starts), unique_index_reference(keys), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('dtype', [torch.int32, torch.int64])
+@pytest.mark.parametrize('n, segments', [(0, 0), (0, 3), (5, 0), (300, 1), (500, 40), (9, 4000),
+                                         (70_000, 16_384)])
+def test_csr_index(n, segments, dtype, device):
+    ids = torch.randint(-2, segments + 2, (n,), device=device).to(dtype)
+    order, starts = csr_index(ids, segments)
+    assert sorted(order.tolist()) == list(range(n))
+    for s in range(min(segments, 50)):
+        assert order[starts[s]:starts[s + 1]].tolist() == (ids == s).nonzero()[:, 0].tolist()
+    outside = ((ids < 0) | (ids >= segments)).nonzero()[:, 0]
+    assert torch.equal(order[starts[-1]:], outside)
+    for a, b in zip((order, starts), csr_index_reference(ids, segments), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_same_bits_for_any_number_of_threads():
+    keys = torch.randint(-5, 10 ** 9, (200_000,))
+    assert_repeatable(lambda: (*unique_index(keys), *csr_index(keys % 999, 500)))
+
+
+@pytest.mark.parametrize('call, message', [
+    (lambda: unique_index(torch.zeros(3)), 'int64'),
+    (lambda: unique_index(torch.zeros(3, 1, dtype=torch.long)), r'shape \(N\)'),
+    (lambda: csr_index(torch.zeros(3), 2), 'int32, int64'),
+    (lambda: csr_index(torch.zeros(3, dtype=torch.long), -1), 'at least 0'),
+    (lambda: csr_index(torch.zeros(3, dtype=torch.long), 2.), 'integer'),
+])
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize('device', DEVICES)
+def test_operators_are_well_formed(device):
+    keys = torch.randint(-1, 5, (30,), device=device)
+    torch.library.opcheck(_unique_index, (keys,))
+    torch.library.opcheck(_csr_index, (keys, 4))
