@@ -1,13 +1,20 @@
-"""Packaging: versions come from requirements.txt, configs and tools ship in mmkd/.mim.
+"""Packaging: versions come from requirements.txt, configs and tools ship in mmkd/.mim, the
+kernels of mmkd.ops are compiled where a compiler and torch's headers are.
 
 ``pip install .`` keeps a torch that is already there: here the pin is a minimum.
 """
+import importlib.util
 import os
 import re
 import shutil
 
-from setuptools import find_packages, setup
+from setuptools import Distribution, find_packages, setup
 from setuptools.command.build_py import build_py
+
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ImportError:  # setuptools < 70
+    from wheel.bdist_wheel import bdist_wheel
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 SHIPPED = ('configs', 'tools', 'model-index.yml')  # what `mim` looks for
@@ -31,12 +38,24 @@ def readme():
         return file.read()
 
 
-class BuildWithMim(build_py):
-    """Puts configs and tools into mmkd/.mim, where mim expects them: copied into a built
-    package, linked into an editable one."""
+def build_kernels(target):
+    """Compile mmkd.ops' kernels; copy them to ``target``, or leave them in the cache."""
+    # By its path: mmkd cannot be imported where torch is not.
+    spec = importlib.util.spec_from_file_location(
+        'mmkd_ops_build', os.path.join(ROOT, 'mmkd', 'ops', 'build.py'))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.build_for_install(target)
+
+
+class BuildMmkd(build_py):
+    """Compiles the kernels, and puts configs and tools into mmkd/.mim, where mim expects them:
+    copied into a built package, linked into an editable one."""
 
     def run(self):
         super().run()
+        build_kernels(None if self.editable_mode else
+                      os.path.join(self.build_lib, 'mmkd', 'ops', 'lib'))
         base = ROOT if self.editable_mode else self.build_lib
         target = os.path.join(base, 'mmkd', '.mim')
         shutil.rmtree(target, ignore_errors=True)
@@ -52,6 +71,20 @@ class BuildWithMim(build_py):
                 shutil.copy2(source, target)
 
 
+class MmkdDistribution(Distribution):
+    """A package with compiled libraries in it goes where platform packages go."""
+
+    def has_ext_modules(self):
+        return True
+
+
+class PlatformWheel(bdist_wheel):
+    """The kernels know the machine, but neither Python nor one version of torch."""
+
+    def get_tag(self):
+        return 'py3', 'none', super().get_tag()[2]
+
+
 setup(
     name='mmkd',
     version=version(),
@@ -62,6 +95,8 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmkd', 'mmkd.*']),
     install_requires=requirements(),
-    cmdclass={'build_py': BuildWithMim},
+    package_data={'mmkd.ops': ['csrc/*.h', 'csrc/*/*']},
+    distclass=MmkdDistribution,
+    cmdclass={'build_py': BuildMmkd, 'bdist_wheel': PlatformWheel},
     zip_safe=False,
 )

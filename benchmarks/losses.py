@@ -14,7 +14,6 @@ import copy
 import datetime
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 import dense_losses
 import torch
 from loss_table import render
+from machine import device_name
 
 from mmkd.models.losses import CIRKDMemoryLoss, CIRKDMiniBatchLoss, CWDLoss, KDLoss
 
@@ -154,15 +154,6 @@ def measure_memory(name, case, device, quick):
                              check=True, capture_output=True, text=True)
         peaks.append(float(run.stdout))
     return dict(ours_mib=peaks[0], dense_mib=peaks[1], ratio=peaks[0] / max(peaks[1], 1e-9))
-
-
-def device_name(device):
-    if device == 'cuda':
-        return torch.cuda.get_device_name()
-    for line in Path('/proc/cpuinfo').read_text().splitlines():
-        if line.startswith('model name'):
-            return line.split(':')[1].strip() + ', 1 thread'
-    return platform.processor()
 
 
 def main():

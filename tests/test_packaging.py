@@ -39,6 +39,23 @@ def test_wheel_ships_configs_and_tools_where_mim_looks(wheel):
     assert not any('/tests/' in name or name.startswith('tests') for name in names)
 
 
+@pytest.mark.skipif(not (shutil.which('g++') or shutil.which('clang++')),
+                    reason='no C++ compiler on this machine')
+def test_wheel_brings_its_kernels_to_a_machine_without_a_compiler(wheel, tmp_path):
+    names = [os.path.basename(name) for name in wheel.namelist()]
+    assert sum(name.startswith('mmkd_ops_cpu_') for name in names) == 1
+    assert {'common.h', 'voxel_index.cpp', 'voxel_index.cu'} <= set(names)
+    assert '-py3-none-linux_' in wheel.filename or sys.platform != 'linux'
+    wheel.extractall(tmp_path)
+    code = 'import mmkd.ops as o; print(o.__file__, o.has_kernel("voxel_keys"))'
+    done = subprocess.run(
+        [sys.executable, '-c', code], text=True, capture_output=True, cwd=tmp_path, check=False,
+        env=os.environ | {'PATH': '', 'CXX': '', 'MMKD_CACHE': str(tmp_path / 'none'),
+                          'MMKD_OPS': '', 'PYTHONPATH': str(tmp_path)})
+    assert done.stdout.split() == [str(tmp_path / 'mmkd' / 'ops' / '__init__.py'), 'True'], \
+        done.stderr
+
+
 def test_wheel_requires_the_pins_but_any_newer_torch(wheel):
     metadata = next(n for n in wheel.namelist() if n.endswith('METADATA'))
     requires = [line.partition(': ')[2] for line in wheel.read(metadata).decode().splitlines()

@@ -1,5 +1,6 @@
 """What the operator tests share."""
 import contextlib
+import os
 
 import torch
 from hypothesis import HealthCheck, settings
@@ -9,8 +10,8 @@ DEVICES = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 #: for every fuzz test: `@FUZZ @given(...)`
-FUZZ = settings(max_examples=80, deadline=None, derandomize=True,
-                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+FUZZ = settings(max_examples=int(os.environ.get('MMKD_FUZZ_EXAMPLES', 80)), deadline=None,
+                derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @contextlib.contextmanager
@@ -22,6 +23,21 @@ def threads(count):
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def move(value, device):
+    """``value`` with every tensor in it on ``device``."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, (tuple, list)):
+        return type(value)(move(part, device) for part in value)
+    return value
+
+
+def everywhere(op, *args):
+    """``op(*args)`` on each device in turn, the results on the CPU."""
+    for device in DEVICES:
+        yield move(op(*move(args, device)), 'cpu')
 
 
 def tensors_of(result):

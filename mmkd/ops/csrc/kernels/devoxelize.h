@@ -50,7 +50,7 @@ struct TrilinearCorners {
       const int64_t y = lower[1] + up_y, z = lower[2] + up_z;
       const bool row = near && y >= 0 && y < grid.cells[1] && z >= 0 && z < grid.cells[2];
       const int64_t key =
-          ((b * grid.cells[2] + z) * grid.cells[1] + y) * grid.cells[0] + lower[0];
+          row ? ((b * grid.cells[2] + z) * grid.cells[1] + y) * grid.cells[0] + lower[0] : 0;
       int64_t at = row ? find(key) : voxels;  // x is fastest: the next key is next to it
       for (int up_x = 0; up_x < 2; ++up_x) {
         const int64_t x = lower[0] + up_x;

@@ -58,13 +58,30 @@ struct VoxelCoors {
   int32_t* coors;
 
   MMKD_HD void operator()(int64_t i) const {
-    int32_t* out = coors + i * 4;
     const int64_t key = keys[i];
-    const int64_t row = key / x, plane = row / y, sample = plane / z;
-    out[0] = key < 0 ? -1 : int32_t(sample);
-    out[1] = key < 0 ? -1 : int32_t(plane - sample * z);
-    out[2] = key < 0 ? -1 : int32_t(row - plane * y);
-    out[3] = key < 0 ? -1 : int32_t(key - row * x);
+    if (key < 0)
+      write(i, -1, -1, -1, -1);
+    else if (key <= 0xffffffff)  // most grids: 32-bit divisions cost half
+      split<uint32_t>(i, uint32_t(key));
+    else
+      split<int64_t>(i, key);
+  }
+
+  template <class Key>
+  MMKD_HD void split(int64_t i, Key key) const {
+    // More cells than keys hold along x or y: everything is in the first row or plane.
+    const Key row = x > key ? 0 : key / Key(x), plane = y > row ? 0 : row / Key(y),
+              sample = z > plane ? 0 : plane / Key(z);
+    write(i, int32_t(sample), int32_t(plane - sample * Key(z)), int32_t(row - plane * Key(y)),
+          int32_t(key - row * Key(x)));
+  }
+
+  MMKD_HD void write(int64_t i, int32_t b, int32_t cz, int32_t cy, int32_t cx) const {
+    int32_t* out = coors + i * 4;
+    out[0] = b;
+    out[1] = cz;
+    out[2] = cy;
+    out[3] = cx;
   }
 };
 

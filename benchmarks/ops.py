@@ -1,0 +1,128 @@
+"""Time of mmkd's operators against what users run today.
+
+    python benchmarks/ops.py                    # about 15 minutes on an idle core
+    python benchmarks/ops.py --quick            # few points, to see that it runs
+    python benchmarks/ops.py --device cuda
+    python benchmarks/ops.py --only mean --scales 1
+
+Ours and theirs alternate in one process on one thread: process CPU time on the CPU, CUDA events
+on a GPU; the ratio is the median of the paired ratios. Sizes are PERFORMANCE's 1 x, and 4 and 16
+times the points (growth). A copy is timed in turn with them, of as many bytes as the operator must
+read and write: into a new tensor, which is what every operator that returns one pays for, and
+into a tensor whose memory is in use already.
+"""
+import argparse
+import datetime
+import gc
+import importlib
+import json
+import pkgutil
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import op_cases
+import torch
+from machine import device_name
+from op_table import render
+
+BUDGET = 4.  # seconds that one case may take, after the first call of each
+
+
+def timer(device):
+    """A function that gives the seconds of one call."""
+    if device == 'cpu':
+        def seconds(run):
+            begin = time.process_time()
+            run()
+            return time.process_time() - begin
+    else:
+        def seconds(run):
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda.synchronize()
+            begin.record()
+            run()
+            end.record()
+            torch.cuda.synchronize()
+            return begin.elapsed_time(end) / 1000
+    return seconds
+
+
+def copies(bytes_moved, device):
+    """(into a new tensor, into an old one) of a copy that reads and writes so many bytes."""
+    source = torch.ones(max(1, bytes_moved // 8), device=device)
+    target = torch.zeros_like(source)
+    return source.clone, lambda: target.copy_(source)
+
+
+def measure(case, device):
+    """Medians in milliseconds and the paired ratios of one case."""
+    seconds = timer(device)
+    runs = {'ours': case.ours}
+    if case.theirs is not None:
+        runs['theirs'] = case.theirs
+    if case.bytes_moved:
+        runs['copy_new'], runs['copy_old'] = copies(case.bytes_moved, device)
+    first = sum(max(seconds(run), seconds(run)) for run in runs.values())
+    rounds = int(min(21, max(3, BUDGET / max(first, 1e-6))))
+    gc.disable()
+    times = [{name: seconds(run) for name, run in runs.items()} for _ in range(rounds)]
+    gc.enable()
+    result = {'rounds': rounds}
+    for name in runs:
+        result[f'{name}_ms'] = statistics.median(t[name] for t in times) * 1000
+        if name != 'ours':
+            result[f'{name}_ratio'] = statistics.median(
+                t['ours'] / max(t[name], 1e-9) for t in times)
+    return result
+
+
+def families():
+    """The modules of op_cases that have cases."""
+    names = sorted(m.name for m in pkgutil.iter_modules(op_cases.__path__))
+    modules = [importlib.import_module(f'op_cases.{name}') for name in names]
+    return [module for module in modules if hasattr(module, 'cases')]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--quick', action='store_true', help='a hundredth of the points, three '
+                        'rounds, no file written')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument('--only', help='cases whose name contains this; no file written')
+    parser.add_argument('--scales', type=int, nargs='+', default=[1, 4, 16])
+    parser.add_argument('--out', type=Path, help='folder of ops.json and ops.md')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.quick:
+        globals()['BUDGET'] = 0.
+        args.scales = [1]
+    report = dict(command=' '.join(['python', *sys.argv]), torch=torch.__version__,
+                  cuda=torch.version.cuda, date=datetime.date.today().isoformat(),
+                  device=device_name(args.device), cases=[])
+    for module in families():
+        for scale in args.scales:
+            torch.manual_seed(0)
+            for case in module.cases(args.device, scale):
+                if args.only and args.only not in case.name:
+                    continue
+                print(f'{case.name}, {case.size} ...', file=sys.stderr, flush=True)
+                report['cases'].append(dict(
+                    name=case.name, size=case.size, scale=scale, baseline=case.baseline,
+                    target=case.target, memcpy_target=case.memcpy_target,
+                    **measure(case, args.device)))
+    print(render(report))
+    out = args.out
+    if out is None and not (args.quick or args.only):
+        out = Path(__file__).parent / 'results'
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        stem = 'ops' if args.device == 'cpu' else f'ops_{args.device}'
+        (out / f'{stem}.json').write_text(json.dumps(report, indent=1) + '\n')
+        (out / f'{stem}.md').write_text(render(report))
+
+
+if __name__ == '__main__':
+    main()
