@@ -1,15 +1,17 @@
 # make demo   set everything up and run the main job: teacher, student alone, student distilled
-# make test   set everything up and run the tests
+# make test   set everything up and run the tests; those of the operators three times: on the CPU
+#             kernels, on the CUDA sources emulated on the CPU, and on the PyTorch reference
 # make setup  only set up (.venv; VENV=path for an environment of your own)
 # make lint   ruff, and the check that tables and metafiles agree
 # make table  rewrite the generated tables from the metafiles
-# make bench  time and measure the losses against their dense formulas
+# make sanitize  the operators' fuzz tests under AddressSanitizer and UndefinedBehaviorSanitizer
+# make bench  time and measure losses, a training step and operators against what else there is
 # make clean  remove .venv and work_dirs (not the mmcv wheel in ~/.cache/mmkd)
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test lint table bench clean
+.PHONY: setup demo test sanitize lint table bench clean
 setup:
 	@$(PYTHON) tools/dev/setup_env.py --venv $(VENV)
 
@@ -18,6 +20,11 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest tests
+	MMKD_OPS=emulated $(BIN)/python -m pytest tests/ops -m "not slow"
+	MMKD_OPS=reference $(BIN)/python -m pytest tests/ops -m "not slow"
+
+sanitize: setup
+	$(BIN)/python tools/dev/sanitize_ops.py
 
 lint: setup
 	$(BIN)/ruff check .
@@ -29,6 +36,7 @@ table: setup
 bench: setup
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/ops.py
 	$(BIN)/python tools/report.py
 
 clean:

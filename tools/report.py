@@ -24,7 +24,9 @@ ROW = ('Method', 'Table', 'Teacher', 'Student')
 #: page -> measurements shown there: marker -> the file a script wrote
 MEASURED = {'README.md': {'demo': 'benchmarks/results/demo.md'},
             'docs/performance.md': {'losses': 'benchmarks/results/losses.md',
-                                    'step': 'benchmarks/results/step.md'}}
+                                    'step': 'benchmarks/results/step.md',
+                                    'ops': 'benchmarks/results/ops.md',
+                                    'ops_cuda': 'benchmarks/results/ops_cuda.md'}}
 
 
 def parse_args(argv=None):

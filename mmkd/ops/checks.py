@@ -7,6 +7,11 @@ FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 INDEX = (torch.int32, torch.int64)
 
 
+def accumulator(dtype):
+    """What a sum over ``dtype`` is kept in: float32 for the half types."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def sizes_differ(a, b):
     """a != b. While compiling, where a size may be known at run time alone (the number of
     voxels), the graph gets an assertion instead."""

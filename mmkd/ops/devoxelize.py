@@ -2,8 +2,8 @@
 import torch
 from torch import Tensor
 
-from .checks import check_choice, check_same_device, check_tensor
-from .interpolation import accumulator, interpolate
+from .checks import accumulator, check_choice, check_same_device, check_tensor
+from .interpolation import interpolate
 from .voxels import VoxelIndex, join_samples
 
 CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]

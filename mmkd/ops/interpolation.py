@@ -2,16 +2,18 @@
 import torch
 from torch import Tensor
 
-from .checks import FLOATING, INDEX, check_indices, check_same_device, check_tensor
+from .checks import (
+    FLOATING,
+    INDEX,
+    accumulator,
+    check_indices,
+    check_same_device,
+    check_tensor,
+)
 from .segments import csr_index
 
 # The reference gathers no more than this many bytes at a time.
 TILE_BYTES = 64 * 2 ** 20
-
-
-def accumulator(dtype):
-    """What a sum over ``dtype`` is kept in: half types accumulate in float32."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _rows(features, index):

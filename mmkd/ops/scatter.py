@@ -1,7 +1,4 @@
 """Point to voxel and back: sum, mean and max over the points of each voxel."""
-import torch
-from torch import Tensor, nn
-
 from .checks import (
     INDEX,
     check_choice,
@@ -11,130 +8,9 @@ from .checks import (
     check_tensor,
     sizes_differ,
 )
-from .segments import csr_index, unique_index
+from .reductions import accumulated, gather_segments, segment_max, segment_sum
+from .segments import csr_index
 from .voxels import VoxelIndex
-
-
-def accumulated(rows):
-    """Rows in the type that sums are kept in: float32 for the half types."""
-    return rows if rows.dtype == torch.float64 else rows.float()
-
-
-def segment_sum_reference(rows: Tensor, inverse: Tensor, order: Tensor, starts: Tensor,
-                          mean: bool) -> Tensor:
-    """(R, C) rows -> (M, C) sums or means; segment m has rows order[starts[m]:starts[m+1]]."""
-    count = starts.shape[0] - 1
-    wide = accumulated(rows)
-    inside = order[:starts[-1]]
-    sums = wide.new_zeros(count, rows.shape[1]).index_add_(0, inverse[inside], wide[inside])
-    if mean:
-        sums = sums / starts.diff().clamp(min=1)[:, None]
-    return sums.to(rows.dtype)
-
-
-def gather_segments_reference(values: Tensor, inverse: Tensor, order: Tensor, starts: Tensor,
-                              mean: bool) -> Tensor:
-    """(M, C) values -> (R, C): each row gets its segment's, 0 where it has none."""
-    wide = accumulated(values)
-    if mean:
-        wide = wide / starts.diff().clamp(min=1)[:, None]
-    wide = torch.cat([wide, wide.new_zeros(1, values.shape[1])])  # what -1 points to
-    return wide[inverse].to(values.dtype)
-
-
-_segment_sum = torch.library.custom_op('mmkd::segment_sum', segment_sum_reference,
-                                       mutates_args=())
-_gather_segments = torch.library.custom_op('mmkd::gather_segments', gather_segments_reference,
-                                           mutates_args=())
-
-
-@_segment_sum.register_fake
-def _(rows, inverse, order, starts, mean):
-    return rows.new_empty(starts.shape[0] - 1, rows.shape[1])
-
-
-@_gather_segments.register_fake
-def _(values, inverse, order, starts, mean):
-    return values.new_empty(inverse.shape[0], values.shape[1])
-
-
-def _keep_index(ctx, inputs, output):
-    ctx.save_for_backward(*inputs[1:4])
-    ctx.mean = inputs[4]
-
-
-# The two are linear and each other's adjoint, so each is the other's gradient.
-_segment_sum.register_autograd(
-    lambda ctx, grad: (_gather_segments(grad, *ctx.saved_tensors, ctx.mean), *[None] * 4),
-    setup_context=_keep_index)
-_gather_segments.register_autograd(
-    lambda ctx, grad: (_segment_sum(grad, *ctx.saved_tensors, ctx.mean), *[None] * 4),
-    setup_context=_keep_index)
-
-
-def segment_max_reference(rows: Tensor, inverse: Tensor, order: Tensor,
-                          starts: Tensor) -> tuple[Tensor, Tensor]:
-    """(R, C) rows -> (M, C) largest values and which row of the segment holds each, int32.
-
-    The first row on ties; a NaN is larger than anything; an empty segment has 0 and -1.
-    """
-    count, channels = starts.shape[0] - 1, rows.shape[1]
-    if order.numel() == 0:
-        return rows.new_zeros(count, channels), \
-            torch.full((count, channels), -1, dtype=torch.int32, device=rows.device)
-    inside = order[:starts[-1]]
-    segment = inverse[inside]
-    values = rows[inside]
-    where = segment[:, None].expand_as(values)
-    best = torch.full((count, channels), -torch.inf, dtype=rows.dtype, device=rows.device)
-    best = best.scatter_reduce(0, where, values, 'amax')  # hands NaN on
-    best = torch.where(starts.diff()[:, None] > 0, best, 0)
-    # Among the rows that hold the largest value, the first.
-    holds = (values == best[segment]) | (values.isnan() & best[segment].isnan())
-    ordinal = torch.arange(len(segment), device=rows.device) - starts[segment]
-    nobody = torch.iinfo(torch.int32).max
-    ordinal = torch.where(holds, ordinal[:, None], nobody).int()
-    arg = torch.full((count, channels), nobody, dtype=torch.int32, device=rows.device)
-    arg = arg.scatter_reduce(0, where, ordinal, 'amin')
-    return best, torch.where(arg == nobody, -1, arg)
-
-
-def segment_max_backward_reference(grad: Tensor, arg: Tensor, inverse: Tensor, order: Tensor,
-                                   starts: Tensor) -> Tensor:
-    """(M, C) gradient of the maxima -> (R, C): all of it to the row that holds the maximum."""
-    out = grad.new_zeros(inverse.shape[0], grad.shape[1])
-    if out.numel() == 0 or grad.numel() == 0:
-        return out
-    row = order[(starts[:-1, None] + arg.clamp(min=0)).clamp(max=order.shape[0] - 1)]
-    # An empty segment adds zero to the row it does not have.
-    return out.scatter_add(0, row, torch.where(arg >= 0, grad, 0))
-
-
-_segment_max = torch.library.custom_op('mmkd::segment_max', segment_max_reference,
-                                       mutates_args=())
-_segment_max_backward = torch.library.custom_op(
-    'mmkd::segment_max_backward', segment_max_backward_reference, mutates_args=())
-
-
-@_segment_max.register_fake
-def _(rows, inverse, order, starts):
-    shape = starts.shape[0] - 1, rows.shape[1]
-    return rows.new_empty(shape), rows.new_empty(shape, dtype=torch.int32)
-
-
-@_segment_max_backward.register_fake
-def _(grad, arg, inverse, order, starts):
-    return grad.new_empty(inverse.shape[0], grad.shape[1])
-
-
-def _keep_max(ctx, inputs, output):
-    ctx.save_for_backward(output[1], *inputs[1:])
-    ctx.mark_non_differentiable(output[1])
-
-
-_segment_max.register_autograd(
-    lambda ctx, grad, _: (_segment_max_backward(grad, *ctx.saved_tensors), None, None, None),
-    setup_context=_keep_max)
 
 
 def as_segments(op, index, length, num_segments):
@@ -182,8 +58,8 @@ def scatter_points(features, index, reduce='mean', num_voxels=None):
     parts = as_segments('scatter_points', index, features.shape[0], num_voxels)
     check_same_device('scatter_points', features=features, index=parts[0])
     if reduce == 'max':
-        return _segment_max(features, *parts)[0]
-    return _segment_sum(features, *parts, reduce == 'mean')
+        return segment_max(features, *parts)[0]
+    return segment_sum(features, *parts, reduce == 'mean')
 
 
 def gather_voxels(voxel_features, index):
@@ -211,7 +87,7 @@ def gather_voxels(voxel_features, index):
     else:
         parts = as_segments('gather_voxels', index, None, count)
     check_same_device('gather_voxels', voxel_features=voxel_features, index=parts[0])
-    return _gather_segments(voxel_features, *parts, False)
+    return gather_segments(voxel_features, *parts, False)
 
 
 def segment_mean(features, ids, num_segments, eps=0.):
@@ -233,80 +109,5 @@ def segment_mean(features, ids, num_segments, eps=0.):
     if not eps:
         return scatter_points(features, ids, 'mean', num_segments)
     parts = as_segments('segment_mean', ids, features.shape[0], num_segments)
-    sums = _segment_sum(accumulated(features), *parts, False)
+    sums = segment_sum(accumulated(features), *parts, False)
     return (sums / (parts[2].diff() + eps)[:, None]).to(features.dtype)
-
-
-def index_of_coors(op, coors):
-    """:func:`unique_index` of integer rows, and the (M, D) distinct rows in ascending order.
-
-    A row with a negative entry belongs to none. Reads the largest coordinates.
-    """
-    check_tensor(op, 'coors', coors, ('N', 'D'), INDEX)
-    if coors.shape[1] == 0:
-        raise ValueError(f'{op}: coors have no columns')
-    wide = coors.long()
-    sizes = (wide.amax(0) + 1).clamp(min=1).tolist() if len(wide) else [1] * coors.shape[1]
-    total = 1
-    for size in sizes:
-        total *= size
-    if total > torch.iinfo(torch.int64).max:
-        raise ValueError(f'{op}: coordinates up to {[s - 1 for s in sizes]} are more cells than '
-                         'an int64 can number')
-    keys = wide[:, 0]
-    for column, size in zip(wide.unbind(1)[1:], sizes[1:], strict=True):
-        keys = keys * size + column
-    unique, *parts = unique_index(torch.where((wide < 0).any(1), -1, keys))
-    columns = []
-    for size in reversed(sizes):
-        columns.append(unique % size)
-        unique = unique.div(size, rounding_mode='floor')
-    return torch.stack(columns[::-1], 1).to(coors.dtype), parts
-
-
-def dynamic_scatter(feats, coors, reduce_type='max'):
-    """Reduce points that share voxel coordinates; stands in for ``mmcv.ops.dynamic_scatter``.
-
-    Works on the CPU too, gives the same bits every time, takes a NaN, and batched coordinates
-    in one go, samples without points included.
-
-    Args:
-        feats: (N, C) floating.
-        coors: (N, D) integer voxel of each point, e.g. (z, y, x) or (b, z, y, x). A row with a
-            negative entry is left out.
-        reduce_type: 'sum', 'mean' or 'max'.
-
-    Returns:
-        tuple: (M, C) features, and (M, D) coordinates in ascending order.
-    """
-    check_choice('dynamic_scatter', 'reduce_type', reduce_type, ('sum', 'mean', 'max'))
-    check_tensor('dynamic_scatter', 'feats', feats, ('N', 'C'))
-    check_tensor('dynamic_scatter', 'coors', coors, (feats.shape[0], 'D'), INDEX)
-    check_same_device('dynamic_scatter', feats=feats, coors=coors)
-    voxel_coors, parts = index_of_coors('dynamic_scatter', coors)
-    if reduce_type == 'max':
-        return _segment_max(feats, *parts)[0], voxel_coors
-    return _segment_sum(feats, *parts, reduce_type == 'mean'), voxel_coors
-
-
-class DynamicScatter(nn.Module):
-    """Stands in for ``mmcv.ops.DynamicScatter``, on the CPU too; see :func:`dynamic_scatter`.
-
-    Args:
-        voxel_size, point_cloud_range: kept for those who read them.
-        average_points: mean instead of max.
-    """
-
-    def __init__(self, voxel_size, point_cloud_range, average_points):
-        super().__init__()
-        self.voxel_size = voxel_size
-        self.point_cloud_range = point_cloud_range
-        self.average_points = average_points
-
-    def forward(self, points, coors):
-        """(N, C) points, (N, 3 or 4) coors -> (M, C) features, (M, 3 or 4) coordinates."""
-        return dynamic_scatter(points, coors, 'mean' if self.average_points else 'max')
-
-    def extra_repr(self):
-        return (f'voxel_size={self.voxel_size}, point_cloud_range={self.point_cloud_range}, '
-                f'average_points={self.average_points}')

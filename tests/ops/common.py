@@ -1,7 +1,10 @@
 """What the operator tests share."""
 import contextlib
 import os
+from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -9,9 +12,13 @@ from hypothesis import HealthCheck, settings
 DEVICES = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
+#: reference recordings of official code, beside the repository; not part of it
+RECORDED = Path(__file__).resolve().parents[3] / 'shared' / 'golden' / 'det3d'
+
 #: for every fuzz test: `@FUZZ @given(...)`
 FUZZ = settings(max_examples=int(os.environ.get('MMKD_FUZZ_EXAMPLES', 80)), deadline=None,
-                derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+                derandomize=True, suppress_health_check=[HealthCheck.too_slow,
+                                                         HealthCheck.data_too_large])
 
 
 @contextlib.contextmanager
@@ -23,6 +30,15 @@ def threads(count):
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def recorded(name, device='cpu'):
+    """The arrays of a recording as tensors; skips the test where there is none."""
+    path = RECORDED / f'{name}.npz'
+    if not path.is_file():
+        pytest.skip(f'no recording {path}')
+    with np.load(path, allow_pickle=False) as file:
+        return {key: torch.from_numpy(file[key]).to(device) for key in file.files}
 
 
 def move(value, device):

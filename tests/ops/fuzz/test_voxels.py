@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmkd.ops import devoxelize, scatter, segments, voxels
+from mmkd.ops import devoxelize, reductions, segments, voxels
 
 from ..common import FUZZ, everywhere, tensors_of
 from .strategies import FLOAT_TYPES, grids, rows, segment_indices
@@ -55,10 +55,11 @@ def test_reductions(data, index, c, dtype):
     n, m = len(index[0]), len(index[2]) - 1
     features, values = data.draw(rows(n, c, dtype)), data.draw(rows(m, c, dtype))
     for mean in (False, True):
-        agree(scatter._segment_sum, scatter.segment_sum_reference, features, *index, mean)
-        agree(scatter._gather_segments, scatter.gather_segments_reference, values, *index, mean)
-    _, arg = agree(scatter._segment_max, scatter.segment_max_reference, features, *index)
-    agree(scatter._segment_max_backward, scatter.segment_max_backward_reference, values, arg,
+        agree(reductions.segment_sum, reductions.segment_sum_reference, features, *index, mean)
+        agree(reductions.gather_segments, reductions.gather_segments_reference, values, *index,
+              mean)
+    _, arg = agree(reductions.segment_max, reductions.segment_max_reference, features, *index)
+    agree(reductions.segment_max_backward, reductions.segment_max_backward_reference, values, arg,
           *index)
 
 

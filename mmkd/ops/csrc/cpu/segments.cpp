@@ -97,29 +97,37 @@ void max_segments(const T* rows, const Segments segments, int64_t channels, T* o
   A* __restrict best = buffer.data();
   for (int64_t s = first; s < last; ++s) {
     const int64_t begin = segments.begin(s), end = segments.end(s);
-    int32_t* at = arg + s * channels;
-    std::fill(best, best + channels, A(0));
-    std::fill(at, at + channels, -1);
-    bool any = false;
+    T* target = out + s * channels;
+    int32_t* __restrict at = arg + s * channels;
+    int64_t seen = 0;
     for (int64_t j = begin; j < end; ++j) {
       fetch_ahead(rows, segments, j, channels);
-      if (segments.row(j) < 0) continue;
-      const T* row = rows + segments.row(j) * channels;
+      const int64_t r = segments.row(j);
+      if (r < 0) continue;
+      const T* row = rows + r * channels;
       const int32_t here = int32_t(j - begin);
-      if (!any) {
-        any = true;
+      if (end - begin == 1) {  // most voxels hold one point
+        std::memcpy(static_cast<void*>(target), row, channels * sizeof(T));
+        std::memset(at, 0, channels * sizeof(int32_t));
+      } else if (seen == 0) {
         for (int64_t c = 0; c < channels; ++c) best[c] = A(row[c]);
         std::fill(at, at + channels, here);
-        continue;
+      } else {
+        for (int64_t c = 0; c < channels; ++c) {
+          const A value = A(row[c]);
+          const bool larger = (best[c] == best[c]) & !(value <= best[c]);
+          best[c] = larger ? value : best[c];
+          at[c] = larger ? here : at[c];
+        }
       }
-      for (int64_t c = 0; c < channels; ++c) {
-        const A value = A(row[c]);
-        const bool larger = (best[c] == best[c]) & !(value <= best[c]);
-        best[c] = larger ? value : best[c];
-        at[c] = larger ? here : at[c];
-      }
+      ++seen;
     }
-    for (int64_t c = 0; c < channels; ++c) out[s * channels + c] = T(best[c]);
+    if (seen == 0) {
+      std::memset(static_cast<void*>(target), 0, channels * sizeof(T));
+      std::fill(at, at + channels, -1);
+    } else if (end - begin > 1) {
+      for (int64_t c = 0; c < channels; ++c) target[c] = T(best[c]);
+    }
   }
 }
 

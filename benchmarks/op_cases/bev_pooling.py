@@ -1,0 +1,105 @@
+"""BEV pooling of BEVDet's common configuration: 6 cameras, 59 depths, 16 x 44 pixels, 80 channels.
+
+``scale`` is the number of samples.
+"""
+import math
+
+import torch
+
+from mmkd.ops.bev_index import bev_pool_index
+from mmkd.ops.bev_pooling import bev_pool
+
+from . import Case
+
+CAMERAS, BINS, HEIGHT, WIDTH, CHANNELS = 6, 59, 16, 44, 80
+LOW, SIZE, CELLS = (-51.2, -51.2, -5.), (.8, .8, 8.), (128, 128, 1)
+
+
+def surround_geometry(batch, device):
+    """(B, N, D, H, W, 3) ego points of nuScenes-like cameras: all around, 70 degrees wide."""
+    u = torch.linspace(0, 703, WIDTH)
+    v = torch.linspace(0, 255, HEIGHT)
+    depth = torch.arange(1., 1 + BINS)
+    right = ((u - 352) / 560).view(1, 1, -1) * depth.view(-1, 1, 1)
+    down = ((v - 110) / 560).view(1, -1, 1) * depth.view(-1, 1, 1)
+    shape = BINS, HEIGHT, WIDTH
+    right, down, ahead = (t.expand(shape) for t in (right, down, depth.view(-1, 1, 1)))
+    samples = []
+    for sample in range(batch):
+        for camera in range(CAMERAS):
+            yaw = math.radians(60 * camera + 2.7 * sample)
+            samples.append(torch.stack([
+                ahead * math.cos(yaw) + right * math.sin(yaw) + .9 * math.cos(yaw),
+                ahead * math.sin(yaw) - right * math.cos(yaw) + .9 * math.sin(yaw),
+                1.5 - down], -1))
+    return torch.stack(samples).view(batch, CAMERAS, *shape, 3).to(device)
+
+
+def prepare_like_bevdet(geometry):
+    """What BEVDet does before bev_pool_v2: its ranks and intervals, in eager PyTorch."""
+    b, n, d, h, w, _ = geometry.shape
+    points = b * n * d * h * w
+    low, size, count = (torch.tensor(v, device=geometry.device) for v in (LOW, SIZE, CELLS))
+    ranks_depth = torch.arange(points, dtype=torch.int, device=geometry.device)
+    ranks_feat = torch.arange(points // d, dtype=torch.int, device=geometry.device)
+    ranks_feat = ranks_feat.reshape(b, n, 1, h, w).expand(b, n, d, h, w).flatten()
+    cell = ((geometry - low) / size).long().view(points, 3)
+    sample = torch.arange(b, device=geometry.device).view(b, 1).expand(b, points // b)
+    cell = torch.cat([cell, sample.reshape(points, 1)], 1)
+    kept = ((cell[:, :3] >= 0) & (cell[:, :3] < count)).all(1)
+    cell, ranks_depth, ranks_feat = cell[kept], ranks_depth[kept], ranks_feat[kept]
+    ranks_bev = cell[:, 3] * math.prod(CELLS) + cell[:, 2] * CELLS[0] * CELLS[1] \
+        + cell[:, 1] * CELLS[0] + cell[:, 0]
+    order = ranks_bev.argsort()
+    ranks_bev, ranks_depth, ranks_feat = ranks_bev[order], ranks_depth[order], ranks_feat[order]
+    first = torch.ones_like(kept[:len(ranks_bev)])
+    first[1:] = ranks_bev[1:] != ranks_bev[:-1]
+    starts = first.nonzero().flatten().int()
+    lengths = torch.zeros_like(starts)
+    lengths[:-1] = starts[1:] - starts[:-1]
+    lengths[-1] = len(ranks_bev) - starts[-1]
+    return ranks_depth, ranks_feat, ranks_bev.int(), starts, lengths
+
+
+def pool_volume(depth, feature, keys):
+    """The usual formulation: the volume of depth x feature, then index_add."""
+    volume = (depth[..., None] * feature[:, :, None]).flatten(0, 4)
+    cells = depth.shape[0] * math.prod(CELLS)
+    out = volume.new_zeros(cells + 1, CHANNELS).index_add_(0, keys, volume)[:cells]
+    return out.view(-1, *reversed(CELLS), CHANNELS).permute(0, 4, 1, 2, 3)
+
+
+def cases(device, scale):
+    generator = torch.Generator().manual_seed(0)
+    geometry = surround_geometry(scale, device)
+    depth = torch.randn(geometry.shape[:-1], generator=generator).softmax(2).to(device)
+    feature = torch.randn(scale, CAMERAS, HEIGHT, WIDTH, CHANNELS, generator=generator).to(device)
+    index = bev_pool_index(geometry, LOW, SIZE, CELLS)
+    cells = scale * math.prod(CELLS)
+    keys = torch.where(index.cells < 0, cells, index.cells).flatten().long()
+    grad = torch.randn(scale, *reversed(CELLS), CHANNELS, generator=generator).to(device)
+    grad = grad.permute(0, 4, 1, 2, 3)
+    depth.requires_grad_()
+    feature.requires_grad_()
+    ours = bev_pool(depth, feature, index)
+    inputs, values = (depth, feature), depth.numel() + feature.numel() + ours.numel()
+    # The graph of the volume holds a gigabyte per 12 samples: built when it is first timed.
+    graph = []
+
+    def backward_of_volume():
+        if not graph:
+            graph.append(pool_volume(*inputs, keys))
+        return torch.autograd.grad(graph[0], inputs, grad, retain_graph=True)
+
+    size = f'{depth.numel():,} points, {CHANNELS} channels'
+    usual = 'volume of depth x feature, index_add'
+    return [
+        Case('bev_pool_index', size, lambda: bev_pool_index(geometry, LOW, SIZE, CELLS),
+             lambda: prepare_like_bevdet(geometry), "BEVDet's preparation (eager)"),
+        Case('bev_pool forward', size, lambda: bev_pool(depth.detach(), feature.detach(), index),
+             lambda: pool_volume(depth.detach(), feature.detach(), keys), usual, .05,
+             4 * (values + 2 * depth.numel())),
+        Case('bev_pool backward', size,
+             lambda: torch.autograd.grad(ours, inputs, grad, retain_graph=True),
+             backward_of_volume, usual, .03, 4 * (values + 2 * depth.numel() + feature.numel())),
+    ]

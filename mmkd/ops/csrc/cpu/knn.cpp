@@ -1,0 +1,222 @@
+// knn on the CPU: blocks of points against a few queries at a time, so that both stay in the
+// cache; each query keeps the candidates below its k-th distance so far.
+#include <algorithm>
+#include <utility>
+
+#include "../kernels/neighbours.h"
+#include "sort.h"
+#include "vectors.h"
+
+namespace mmkd {
+namespace {
+
+constexpr int kRows = 4;        // queries whose distances are computed together
+constexpr int kGroup = 64;      // queries that share some points in the cache
+constexpr int kCache = 131072;  // bytes of these points
+
+using Bits = Vector<long long>;
+
+// Whether any of the vector's bits is set.
+MMKD_INLINE bool any_of(const Bits* bits) {
+  const Bits& b = *bits;
+  return ((b[0] | b[1]) | (b[2] | b[3]) | (b[4] | b[5]) | (b[6] | b[7])) != 0;
+}
+
+// Candidates, ordered by distance and then by index.
+struct PackedCandidate {
+  using Distance = float;
+  static int64_t make(float distance, int64_t index) { return pack(distance, index); }
+  static void read(int64_t c, int64_t& index, float& distance) { unpack(c, index, distance); }
+};
+struct PairCandidate {
+  using Distance = double;
+  static std::pair<double, int64_t> make(double distance, int64_t index) {
+    return {distance, index};
+  }
+  static void read(const std::pair<double, int64_t>& c, int64_t& index, double& distance) {
+    distance = c.first;
+    index = c.second;
+  }
+};
+
+// out[r][p] = sum over channels of (query r - point p)^2, for `blocks` blocks of kLanes points;
+// a block holds kLanes values of channel 0, then of channel 1, ...
+template <class T>
+MMKD_INLINE void distances_of(const T* const (&query)[kRows], const T* points,
+                              int64_t channels, int64_t blocks, T* out, int64_t stride) {
+  using V = Vector<T>;
+  constexpr int lanes = kLanes<T>;
+  for (int64_t b = 0; b < blocks; ++b, points += channels * lanes) {
+    V sum[kRows] = {};
+    for (int64_t c = 0; c < channels; ++c) {
+      const V point = *reinterpret_cast<const V*>(points + c * lanes);
+      for (int r = 0; r < kRows; ++r) {
+        const V difference = query[r][c] - point;
+        sum[r] += difference * difference;
+      }
+    }
+    for (int r = 0; r < kRows; ++r)
+      *reinterpret_cast<V*>(out + r * stride + b * lanes) = sum[r];
+  }
+}
+
+// Appends the points closer than `limit`, in their order; returns how many there are now.
+template <class C, class Item, class T>
+MMKD_INLINE int64_t append(const T* distances, int64_t count, T limit, int64_t first,
+                           Item* items, int64_t size) {
+  constexpr int lanes = kLanes<T>;
+  for (int64_t at = 0; at < count; at += lanes) {
+    const Bits below = (Bits)(*reinterpret_cast<const Vector<T>*>(distances + at) < limit);
+    if (!any_of(&below)) continue;
+    for (int l = 0; l < lanes; ++l) {
+      items[size] = C::make(distances[at + l], first + at + l);
+      size += distances[at + l] < limit;
+    }
+  }
+  return size;
+}
+
+using PairItem = std::pair<double, int64_t>;
+
+MMKD_CLONES void distances(const float* const (&query)[kRows], const float* points,
+                           int64_t channels, int64_t blocks, float* out, int64_t stride) {
+  distances_of<float>(query, points, channels, blocks, out, stride);
+}
+MMKD_CLONES void distances(const double* const (&query)[kRows], const double* points,
+                           int64_t channels, int64_t blocks, double* out, int64_t stride) {
+  distances_of<double>(query, points, channels, blocks, out, stride);
+}
+MMKD_CLONES int64_t append_below(const float* distances, int64_t count, float limit,
+                                 int64_t first, int64_t* items, int64_t size) {
+  return append<PackedCandidate>(distances, count, limit, first, items, size);
+}
+MMKD_CLONES int64_t append_below(const double* distances, int64_t count, double limit,
+                                 int64_t first, PairItem* items, int64_t size) {
+  return append<PairCandidate>(distances, count, limit, first, items, size);
+}
+
+// The points of one sample in blocks of kLanes; the last is filled up with NaN, which is near
+// nothing.
+template <class T>
+void into_blocks(const T* points, int64_t n, int64_t channels, T* blocks) {
+  constexpr int lanes = kLanes<T>;
+  for_each((n + lanes - 1) / lanes, std::max<int64_t>(1, 16384 / (channels * lanes + 1)),
+           [&](int64_t b) {
+    T* block = blocks + b * channels * lanes;
+    for (int64_t l = 0; l < lanes; ++l) {
+      const int64_t p = b * lanes + l;
+      for (int64_t c = 0; c < channels; ++c)
+        block[c * lanes + l] = p < n ? points[p * channels + c]
+                                     : std::numeric_limits<T>::quiet_NaN();
+    }
+  });
+}
+
+// The nearest so far of each of a group of queries.
+template <class C>
+class Nearest {
+ public:
+  using T = typename C::Distance;
+  using Item = decltype(C::make(T(0), 0));
+
+  // `block`: most points that are added at once.
+  Nearest(int64_t k, int64_t block)
+      : k_(k), full_(2 * k + 64), capacity_(full_ + block + kLanes<T>),
+        items_(uninitialized<Item>(kGroup * capacity_)) {}
+
+  void start() {
+    std::fill(sizes_, sizes_ + kGroup, 0);
+    std::fill(limits_, limits_ + kGroup, std::numeric_limits<T>::infinity());
+  }
+
+  void add(int64_t query, const T* distances, int64_t count, int64_t first) {
+    Item* items = items_.get() + query * capacity_;
+    sizes_[query] = append_below(distances, count, limits_[query], first, items, sizes_[query]);
+    if (sizes_[query] < full_) return;
+    std::nth_element(items, items + k_ - 1, items + sizes_[query]);
+    sizes_[query] = k_;
+    // Points to come have larger indices, so that one as far as the k-th is no neighbour.
+    int64_t index;
+    C::read(items[k_ - 1], index, limits_[query]);
+  }
+
+  void write(int64_t query, int64_t* indices, T* distances) {
+    Item* items = items_.get() + query * capacity_;
+    const int64_t count = std::min(k_, sizes_[query]);
+    std::partial_sort(items, items + count, items + sizes_[query]);
+    for (int64_t j = 0; j < count; ++j) C::read(items[j], indices[j], distances[j]);
+  }
+
+ private:
+  int64_t k_, full_, capacity_;
+  std::unique_ptr<Item[]> items_;
+  int64_t sizes_[kGroup];
+  T limits_[kGroup];
+};
+
+template <class C, class T>
+void search(const T* query, int64_t queries, const T* points, int64_t n, int64_t channels,
+            int64_t k, int64_t* indices, T* squares) {
+  constexpr int lanes = kLanes<T>;
+  const int64_t blocks = (n + lanes - 1) / lanes, kept = std::min(k, n);
+  if (kept == 0 || queries == 0) return;
+  auto stored = uninitialized<T>(blocks * lanes * channels + 1);
+  into_blocks(points, n, channels, stored.get());
+  const int64_t fit = kCache / (kVectorBytes * std::max<int64_t>(1, channels));
+  const int64_t step = std::min<int64_t>(1024 / lanes, std::max<int64_t>(8, fit));
+  for_each((queries + kGroup - 1) / kGroup, 1, [&](int64_t group) {
+    const int64_t begin = group * kGroup, end = std::min(queries, begin + kGroup);
+    Nearest<C> nearest(kept, step * lanes);
+    nearest.start();
+    auto tile = uninitialized<T>(kRows * step * lanes);
+    for (int64_t b = 0; b < blocks; b += step) {
+      const int64_t here = std::min(step, blocks - b);
+      for (int64_t q = begin; q < end; q += kRows) {
+        const T* rows[kRows];
+        for (int r = 0; r < kRows; ++r) rows[r] = query + std::min(q + r, end - 1) * channels;
+        distances(rows, stored.get() + b * lanes * channels, channels, here, tile.get(),
+                  step * lanes);
+        for (int r = 0; r < kRows && q + r < end; ++r) {
+          // Without a channel there is no NaN that would mark the filling.
+          const int64_t count = std::min(here * lanes, n - b * lanes);
+          T* row = tile.get() + r * step * lanes;
+          std::fill(row + count, row + here * lanes, std::numeric_limits<T>::infinity());
+          nearest.add(q + r - begin, row, count, b * lanes);
+        }
+      }
+    }
+    for (int64_t q = begin; q < end; ++q)
+      nearest.write(q - begin, indices + q * k, squares + q * k);
+  });
+}
+
+std::tuple<Tensor, Tensor> knn(const Tensor& query_in, const Tensor& points_in, int64_t k,
+                               const std::optional<Tensor>& query_lengths_in,
+                               const std::optional<Tensor>& point_lengths_in) {
+  const Tensor query = contiguous(query_in), points = contiguous(points_in);
+  STD_TORCH_CHECK(k > 0, "knn: k must be positive");
+  Tensor indices, squares;
+  dispatch_coordinates(query, points, "knn", [&](auto zero) {
+    using T = decltype(zero);
+    using Candidate =
+        std::conditional_t<std::is_same_v<T, float>, PackedCandidate, PairCandidate>;
+    const int64_t b = query.size(0), q = query.size(1), c = query.size(2), n = points.size(1);
+    const Lengths query_lengths(query_lengths_in, b), point_lengths(point_lengths_in, b);
+    indices = new_empty(query, {b, q, k}, ScalarType::Long);
+    squares = new_empty(query, {b, q, k}, query.scalar_type());
+    int64_t* index = mutable_data<int64_t>(indices);
+    T* square = mutable_data<T>(squares);
+    std::fill(index, index + indices.numel(), -1);
+    std::fill(square, square + squares.numel(), std::numeric_limits<T>::infinity());
+    for (int64_t s = 0; s < b; ++s)
+      search<Candidate>(data<T>(query) + s * q * c, clamped(query_lengths.data(), s, q),
+                        data<T>(points) + s * n * c, clamped(point_lengths.data(), s, n), c, k,
+                        index + s * q * k, square + s * q * k);
+  });
+  return {indices, squares};
+}
+
+STABLE_TORCH_LIBRARY_IMPL(mmkd, CPU, m) { m.impl("knn", TORCH_BOX(&knn)); }
+
+}  // namespace
+}  // namespace mmkd

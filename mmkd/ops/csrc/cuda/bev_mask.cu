@@ -1,0 +1,36 @@
+// bev_mask on CUDA: one thread per cell looks through the boxes of its sample.
+#include "../kernels/bev_mask.h"
+#include "sorted.h"
+
+namespace mmkd {
+namespace {
+
+template <class T>
+void first_boxes(const Device& device, const Tensor& boxes, const Tensor& xs, const Tensor& ys,
+                 const int64_t* order, const int64_t* starts, const Tensor& instance) {
+  for_each(device, instance.numel(),
+           FirstBox<T>{data<T>(boxes), data<T>(xs), data<T>(ys), order, starts, boxes.size(0),
+                       xs.size(0), ys.size(0), mutable_data<int64_t>(instance)});
+}
+
+Tensor bev_mask(const Tensor& boxes_in, const std::optional<Tensor>& batch,
+                const Tensor& xs_in, const Tensor& ys_in, int64_t batch_size) {
+  const Device device(boxes_in);
+  STD_TORCH_CHECK(boxes_in.size(1) == kFootprint, "bev_mask: boxes must have 6 columns");
+  const Tensor boxes = contiguous(boxes_in), xs = contiguous(xs_in), ys = contiguous(ys_in);
+  Tensor instance = new_empty(boxes, {batch_size, ys.size(0), xs.size(0)}, ScalarType::Long);
+  Tensor order, starts;
+  if (batch) std::tie(order, starts) = sorted_by_id(device, *batch, batch_size);
+  const int64_t* order_of = batch ? data<int64_t>(order) : nullptr;
+  const int64_t* start_of = batch ? data<int64_t>(starts) : nullptr;
+  if (boxes.scalar_type() == ScalarType::Double)
+    first_boxes<double>(device, boxes, xs, ys, order_of, start_of, instance);
+  else
+    first_boxes<float>(device, boxes, xs, ys, order_of, start_of, instance);
+  return instance;
+}
+
+MMKD_DEVICE_IMPL(m) { m.impl("bev_mask", TORCH_BOX(&bev_mask)); }
+
+}  // namespace
+}  // namespace mmkd

@@ -1,0 +1,227 @@
+// BEV pooling: image points (depth weight x feature row) summed per cell of the BEV grid.
+#pragma once
+
+#include <optional>
+
+#include "voxel_keys.h"
+
+namespace mmkd {
+
+// Sums of products of channels: lane k takes channels k, k + kLanes, ..., then lanes are added
+// as a tree. The order is the same in every kernel, and lanes are independent of each other,
+// which lets the compiler vectorise and a group of threads share the work.
+constexpr int kLanes = 8;
+
+template <class A>
+MMKD_HD A sum_lanes(const A* lanes) {
+  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+         ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+// cells[i] = linear BEV cell of point i, -1 outside; truncated towards zero, the interval
+// (-1, 0) of cells belongs to cell 0.
+template <class T, class Index>
+struct BevCells {
+  const T* geometry;
+  Index* cells;
+  int64_t per_sample;
+  VoxelGrid grid;
+  bool truncate;
+
+  MMKD_HD int64_t along(acc_t<T> value, int k) const {
+    using A = acc_t<T>;
+    const A cell = (value - A(grid.low[k])) / A(grid.size[k]);
+    if (!((truncate ? cell > A(-1) : cell >= A(0)) && cell < A(grid.cells[k]))) return -1;
+    const int64_t index = int64_t(cell);
+    return index < grid.cells[k] ? index : -1;
+  }
+  MMKD_HD int64_t of(const T* p, int64_t sample) const {
+    using A = acc_t<T>;
+    const int64_t x = along(A(p[0]), 0), y = along(A(p[1]), 1), z = along(A(p[2]), 2);
+    if (x < 0 || y < 0 || z < 0) return -1;
+    return ((sample * grid.cells[2] + z) * grid.cells[1] + y) * grid.cells[0] + x;
+  }
+  MMKD_HD void operator()(int64_t i) const {
+    cells[i] = Index(of(geometry + i * 3, i / per_sample));
+  }
+};
+
+// The layout (B * N, D, H * W) of points against that of pixels, (B * N, H * W).
+struct Frustum {
+  int64_t bins, plane;
+
+  MMKD_HD int64_t pixel(int64_t point) const {
+    return point / (bins * plane) * plane + point % plane;
+  }
+  MMKD_HD int64_t first(int64_t pixel) const {
+    return pixel / plane * bins * plane + pixel % plane;
+  }
+};
+
+// Cells as keys to sort by, those outside last.
+template <class Index>
+struct SortableCells {
+  const Index* cells;
+  int64_t* sortable;
+
+  MMKD_HD void operator()(int64_t i) const {
+    sortable[i] = cells[i] >= 0 ? int64_t(cells[i]) : std::numeric_limits<int64_t>::max();
+  }
+};
+
+// points and pixels from the points sorted by cell.
+template <class Index>
+struct WritePoints {
+  const int64_t *sorted, *order;
+  Frustum frustum;
+  Index *points, *pixels;
+
+  MMKD_HD void operator()(int64_t at) const {
+    const bool inside = sorted[at] != std::numeric_limits<int64_t>::max();
+    points[at] = Index(inside ? order[at] : -1);
+    pixels[at] = Index(inside ? frustum.pixel(order[at]) : -1);
+  }
+};
+
+// starts[cell] = first of the sorted points whose cell is at least this one.
+template <class Index>
+struct CellStarts {
+  const int64_t* sorted;
+  int64_t n;
+  Index* starts;
+
+  MMKD_HD void operator()(int64_t cell) const {
+    int64_t low = 0, high = n;
+    while (low < high) {
+      const int64_t middle = low + (high - low) / 2;
+      if (sorted[middle] < cell)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    starts[cell] = Index(low);
+  }
+};
+
+// What a cell sums: its points are places starts[cell] .. starts[cell + 1] of the ranks. Ranks
+// that are out of range are skipped.
+template <class Index>
+struct CellPoints {
+  const Index *ranks_depth, *ranks_feat, *starts;
+  int64_t points, depths, pixels;
+
+  MMKD_HD int64_t begin(int64_t cell) const { return starts[cell] > 0 ? starts[cell] : 0; }
+  MMKD_HD int64_t end(int64_t cell) const {
+    return starts[cell + 1] < points ? starts[cell + 1] : points;
+  }
+  MMKD_HD bool valid(int64_t at) const {
+    return ranks_depth[at] >= 0 && ranks_depth[at] < depths && ranks_feat[at] >= 0 &&
+           ranks_feat[at] < pixels;
+  }
+};
+
+// Which depth entries a pixel's feature was multiplied with, and in which cell each lies.
+// Without `starts`, the D entries of its ray; else order[starts[pixel]] .. of any layout.
+template <class Index>
+struct PixelPoints {
+  const Index* cells;
+  const int64_t *order, *starts;  // or nullptr
+  Frustum frustum;
+  int64_t depths, bev_cells;
+
+  MMKD_HD int64_t begin(int64_t pixel) const {
+    return starts ? (starts[pixel] > 0 ? starts[pixel] : 0) : frustum.first(pixel);
+  }
+  MMKD_HD int64_t end(int64_t pixel) const {
+    if (!starts) return frustum.first(pixel) + frustum.bins * frustum.plane;
+    return starts[pixel + 1] < depths ? starts[pixel + 1] : depths;
+  }
+  MMKD_HD int64_t step() const { return starts ? 1 : frustum.plane; }
+  // The depth entry at a place, and its cell; -1 where either is out of range.
+  MMKD_HD int64_t depth(int64_t at) const {
+    const int64_t i = order ? order[at] : at;
+    return i >= 0 && i < depths ? i : -1;
+  }
+  MMKD_HD int64_t cell(int64_t i) const {
+    return i >= 0 && cells[i] >= 0 && cells[i] < bev_cells ? int64_t(cells[i]) : -1;
+  }
+};
+
+// out[cell, channel], one thread each; neighbouring threads take neighbouring channels.
+template <class T, class Index>
+struct PoolCell {
+  const T *depth, *feat;
+  CellPoints<Index> points;
+  int64_t channels;
+  T* out;
+
+  MMKD_HD void operator()(int64_t i) const {
+    using A = acc_t<T>;
+    const int64_t cell = i / channels, c = i - cell * channels, end = points.end(cell);
+    A sum = 0;
+    for (int64_t at = points.begin(cell); at < end; ++at)
+      if (points.valid(at))
+        sum += A(depth[points.ranks_depth[at]]) * A(feat[points.ranks_feat[at] * channels + c]);
+    out[i] = T(sum);
+  }
+};
+
+// grad_feat[pixel, channel], likewise.
+template <class T, class Index>
+struct PoolFeatureGrad {
+  const T *grad, *depth;
+  PixelPoints<Index> points;
+  int64_t channels;
+  T* grad_feat;
+
+  MMKD_HD void operator()(int64_t i) const {
+    using A = acc_t<T>;
+    const int64_t pixel = i / channels, c = i - pixel * channels, end = points.end(pixel),
+                  step = points.step();
+    A sum = 0;
+    for (int64_t at = points.begin(pixel); at < end; at += step) {
+      const int64_t entry = points.depth(at), cell = points.cell(entry);
+      if (cell >= 0) sum += A(depth[entry]) * A(grad[cell * channels + c]);
+    }
+    grad_feat[i] = T(sum);
+  }
+};
+
+// Rows of channels, also where a row has none.
+inline int64_t rows_of(const Tensor& t) {
+  int64_t rows = 1;
+  for (int64_t k = 0; k + 1 < t.dim(); ++k) rows *= t.size(k);
+  return rows;
+}
+
+// For a caller of torch.ops.mmkd.*: what the kernels rely on. Values they check themselves.
+inline void check_pool(const Tensor& depth, const Tensor& feat, const Tensor& ranks_depth,
+                       const Tensor& ranks_feat, const Tensor& starts) {
+  STD_TORCH_CHECK(starts.dim() == 1 && starts.size(0) > 0 && feat.dim() > 0 &&
+                      ranks_depth.numel() == ranks_feat.numel() &&
+                      depth.scalar_type() == feat.scalar_type() &&
+                      ranks_depth.scalar_type() == starts.scalar_type() &&
+                      ranks_feat.scalar_type() == starts.scalar_type(),
+                  "bev_pool: sizes or dtypes do not go together");
+}
+
+inline void check_pool_backward(const Tensor& grad, const Tensor& depth, const Tensor& feat,
+                                const Tensor& cells, const std::optional<Tensor>& pixels,
+                                const std::optional<Tensor>& order,
+                                const std::optional<Tensor>& starts) {
+  bool right = grad.dim() == 2 && feat.dim() > 0 && feat.size(feat.dim() - 1) == grad.size(1) &&
+               cells.numel() == depth.numel() && grad.scalar_type() == feat.scalar_type() &&
+               depth.scalar_type() == feat.scalar_type();
+  if (starts) {
+    right = right && pixels && order && starts->numel() - 1 == rows_of(feat) &&
+            pixels->numel() == depth.numel() && order->numel() == depth.numel() &&
+            pixels->scalar_type() == cells.scalar_type() &&
+            order->scalar_type() == ScalarType::Long && starts->scalar_type() == ScalarType::Long;
+  } else {
+    right = right && depth.dim() == 5 && feat.dim() == 5;
+    for (int k = 0; right && k < 4; ++k) right = feat.size(k) == depth.size(k < 2 ? k : k + 1);
+  }
+  STD_TORCH_CHECK(right, "bev_pool_backward: sizes or dtypes do not go together");
+}
+
+}  // namespace mmkd

@@ -1,0 +1,82 @@
+"""mmcv's DynamicScatter: reduce points that share integer voxel coordinates."""
+import torch
+from torch import nn
+
+from .checks import INDEX, check_choice, check_same_device, check_tensor
+from .reductions import segment_max, segment_sum
+from .segments import unique_index
+
+
+def index_of_coors(op, coors):
+    """:func:`unique_index` of integer rows, and the (M, D) distinct rows in ascending order.
+
+    A row with a negative entry belongs to none. Reads the largest coordinates.
+    """
+    check_tensor(op, 'coors', coors, ('N', 'D'), INDEX)
+    if coors.shape[1] == 0:
+        raise ValueError(f'{op}: coors have no columns')
+    wide = coors.long()
+    sizes = (wide.amax(0) + 1).clamp(min=1).tolist() if len(wide) else [1] * coors.shape[1]
+    total = 1
+    for size in sizes:
+        total *= size
+    if total > torch.iinfo(torch.int64).max:
+        raise ValueError(f'{op}: coordinates up to {[s - 1 for s in sizes]} are more cells than '
+                         'an int64 can number')
+    keys = wide[:, 0]
+    for column, size in zip(wide.unbind(1)[1:], sizes[1:], strict=True):
+        keys = keys * size + column
+    unique, *parts = unique_index(torch.where((wide < 0).any(1), -1, keys))
+    columns = []
+    for size in reversed(sizes):
+        columns.append(unique % size)
+        unique = unique.div(size, rounding_mode='floor')
+    return torch.stack(columns[::-1], 1).to(coors.dtype), parts
+
+
+def dynamic_scatter(feats, coors, reduce_type='max'):
+    """Reduce points that share voxel coordinates; stands in for ``mmcv.ops.dynamic_scatter``.
+
+    Works on the CPU too, gives the same bits every time, takes a NaN, and batched coordinates
+    in one go, samples without points included.
+
+    Args:
+        feats: (N, C) floating.
+        coors: (N, D) integer voxel of each point, e.g. (z, y, x) or (b, z, y, x). A row with a
+            negative entry is left out.
+        reduce_type: 'sum', 'mean' or 'max'.
+
+    Returns:
+        tuple: (M, C) features, and (M, D) coordinates in ascending order.
+    """
+    check_choice('dynamic_scatter', 'reduce_type', reduce_type, ('sum', 'mean', 'max'))
+    check_tensor('dynamic_scatter', 'feats', feats, ('N', 'C'))
+    check_tensor('dynamic_scatter', 'coors', coors, (feats.shape[0], 'D'), INDEX)
+    check_same_device('dynamic_scatter', feats=feats, coors=coors)
+    voxel_coors, parts = index_of_coors('dynamic_scatter', coors)
+    if reduce_type == 'max':
+        return segment_max(feats, *parts)[0], voxel_coors
+    return segment_sum(feats, *parts, reduce_type == 'mean'), voxel_coors
+
+
+class DynamicScatter(nn.Module):
+    """Stands in for ``mmcv.ops.DynamicScatter``, on the CPU too; see :func:`dynamic_scatter`.
+
+    Args:
+        voxel_size, point_cloud_range: kept for those who read them.
+        average_points: mean instead of max.
+    """
+
+    def __init__(self, voxel_size, point_cloud_range, average_points):
+        super().__init__()
+        self.voxel_size = voxel_size
+        self.point_cloud_range = point_cloud_range
+        self.average_points = average_points
+
+    def forward(self, points, coors):
+        """(N, C) points, (N, 3 or 4) coors -> (M, C) features, (M, 3 or 4) coordinates."""
+        return dynamic_scatter(points, coors, 'mean' if self.average_points else 'max')
+
+    def extra_repr(self):
+        return (f'voxel_size={self.voxel_size}, point_cloud_range={self.point_cloud_range}, '
+                f'average_points={self.average_points}')

@@ -1,0 +1,46 @@
+"""What draw_gaussian_heatmap and gaussian_radius say to input that they can't take."""
+import pytest
+import torch
+
+from mmkd.ops.heatmaps import draw_gaussian_heatmap, gaussian_radius
+
+ZEROS = torch.zeros(4, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (dict(centres=torch.zeros(4, 3)), r'centres must have shape \(K, 2\)'),
+    (dict(centres=torch.zeros(4, 2).bool()), 'centres must be float32'),
+    (dict(radii=ZEROS[:3]), r'radii must have shape \(4\)'),
+    (dict(radii=2), 'radii must be a tensor'),
+    (dict(classes=ZEROS.float()), 'classes must be int32'),
+    (dict(classes=ZEROS + 2), r'classes must lie in \[-1, 2\)'),
+    (dict(classes=ZEROS - 2), r'classes must lie in \[-1, 2\)'),
+    (dict(num_classes=0), 'num_classes must be at least 1'),
+    (dict(size=(0, 3)), 'size Y must be at least 1'),
+    (dict(size=(3, 3.)), 'size X must be an integer'),
+    (dict(size=3), 'two integers'),
+    (dict(batch_size=2), 'needs a batch_index'),
+    (dict(batch_index=ZEROS[:1]), r'batch_index must have shape \(4\)'),
+    (dict(batch_index=[0] * 4), 'batch_index must be a tensor'),
+    (dict(batch_index=ZEROS + 1, batch_size=1), r'batch_index must lie in \[0, 1\)'),
+    (dict(batch_index=ZEROS - 1), 'batch_size must be at least 1'),
+    (dict(radii=ZEROS.to('meta')), 'different devices'),
+])
+def test_draw_refuses(change, message):
+    arguments = dict(centres=torch.zeros(4, 2), radii=ZEROS, classes=ZEROS, num_classes=2,
+                     size=(5, 6))
+    with pytest.raises(ValueError, match=f'draw_gaussian_heatmap: .*{message}'):
+        draw_gaussian_heatmap(**{**arguments, **change})
+
+
+@pytest.mark.parametrize(('size', 'overlap', 'message'), [
+    (torch.ones(2), .5, r'size must have shape \(K, 2\)'),
+    (torch.ones(3, 2).long(), .5, 'size must be float32'),
+    ((2., 3.), .5, 'size must be a tensor'),
+    (torch.ones(3, 2), 0, r'min_overlap must lie in \(0, 1\]'),
+    (torch.ones(3, 2), float('nan'), r'min_overlap must lie in \(0, 1\]'),
+    (torch.ones(3, 2), 1.5, r'min_overlap must lie in \(0, 1\]'),
+])
+def test_radius_refuses(size, overlap, message):
+    with pytest.raises(ValueError, match=f'gaussian_radius: {message}'):
+        gaussian_radius(size, overlap)
