@@ -86,7 +86,8 @@ def check_floats(op, name, values, count):
         numbers = tuple(float(v) for v in values)
     except TypeError:
         raise ValueError(f'{op}: {name} must be {count} numbers, not {values!r}') from None
-    if len(numbers) != count or not all(math.isfinite(v) for v in numbers):
+    # Compared, not asked with math.isfinite: a number may be symbolic while compiling.
+    if len(numbers) != count or not all(-math.inf < v < math.inf for v in numbers):
         raise ValueError(f'{op}: {name} must be {count} finite numbers, not {values!r}')
     return numbers
 

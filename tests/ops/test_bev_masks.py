@@ -1,7 +1,6 @@
 """boxes_to_bev_mask: the cells that rotated boxes cover, and which box comes first."""
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +8,9 @@ import torch
 
 from mmkd.ops.bev_masks import bev_mask_reference, boxes_to_bev_mask
 
-from .common import DEVICES, FLOATS, assert_repeatable
+from .common import DEVICES, FLOATS, RECORDED, assert_repeatable, recorded
 
 RANGE, GRID = (-4., -3., -5., 4., 3., 3.), (16, 12)
-RECORDED = Path(__file__).parents[3] / 'shared' / 'golden' / 'det3d' / 'distillbev_ordinary.npz'
 
 
 def traffic(count, seed=0, dtype=torch.float32, device='cpu'):
@@ -104,11 +102,11 @@ def test_against_mmcv(at):
     assert torch.equal(got.instance[0], first)
 
 
-@pytest.mark.skipif(not RECORDED.exists(), reason=f'there is no recording {RECORDED}')
-def test_against_the_recorded_masks_of_distillbev():
-    case = np.load(RECORDED)
-    grid = json.loads(RECORDED.with_suffix('.json').read_text())['grid']
-    boxes, sample, mask, scale = (torch.from_numpy(case[k]) for k in (
+@pytest.mark.parametrize('device', DEVICES)
+def test_against_the_recorded_masks_of_distillbev(device):
+    case = recorded('distillbev_ordinary', device)
+    grid = json.loads((RECORDED / 'distillbev_ordinary.json').read_text())['grid']
+    boxes, sample, mask, scale = (case[k] for k in (
         'boxes_new', 'box_sample', 'fg_mask', 'fg_scale'))
     bounds = grid['point_cloud_range']
     rows, columns = mask.shape[2:]

@@ -1,6 +1,4 @@
 """knn and three_nn: the definition, bit for bit on every device."""
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -8,9 +6,8 @@ import torch
 from mmkd.ops import neighbours
 from mmkd.ops.neighbours import knn, knn_reference, three_nn
 
-from .common import DEVICES, FLOATS, assert_repeatable, same_bits
+from .common import DEVICES, FLOATS, assert_repeatable, recorded, same_bits
 
-RECORDED = Path(__file__).resolve().parents[3] / 'shared' / 'golden' / 'det3d'
 INF = float('inf')
 
 
@@ -207,16 +204,11 @@ def test_wild_lengths_reach_no_memory():
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_recorded_neighbours_of_pointdistiller(device):
-    path = RECORDED / 'pointdistiller_pillars_plain.npz'
-    if not path.exists():
-        pytest.skip(f'the recorded case is not here: {path}')
-    with np.load(path) as case:
-        features, query, recorded = (torch.from_numpy(case[name])
-                                     for name in ('teacher_feature', 'query', 'knn'))
-    features = features.to(device)
-    indices, _ = knn(features[query.to(device)], features, recorded.shape[-1])
+    case = recorded('pointdistiller_pillars_plain', device)
+    features, expected = case['teacher_feature'], case['knn'][0]
+    indices, _ = knn(features[case['query']], features, expected.shape[-1])
     # The order is not recorded; the points are.
-    assert torch.equal(indices.cpu().sort(1).values, recorded[0].sort(1).values)
+    assert torch.equal(indices.sort(1).values, expected.sort(1).values)
 
 
 @pytest.mark.parametrize('device', DEVICES)

@@ -156,6 +156,7 @@ Tensor segment_sum(const Tensor& rows_in, const Tensor& inverse, const Tensor& o
   const int64_t channels = rows.size(1);
   Tensor out = new_empty(rows, {segments.count, channels}, rows.scalar_type());
   prefer_huge_pages(out);
+  if (channels == 0) return out;
   dispatch_floating(rows.scalar_type(), "segment_sum", [&](auto zero) {
     using T = decltype(zero);
     in_parallel(segments.count, [&](int64_t first, int64_t last) {
@@ -174,6 +175,7 @@ Tensor gather_segments(const Tensor& values_in, const Tensor& inverse, const Ten
   const int64_t channels = values.size(1);
   Tensor out = new_empty(values, {segments.rows, channels}, values.scalar_type());
   prefer_huge_pages(out);
+  if (channels == 0) return out;
   dispatch_floating(values.scalar_type(), "gather_segments", [&](auto zero) {
     using T = decltype(zero);
     in_parallel(segments.rows, [&](int64_t first, int64_t last) {
@@ -194,6 +196,7 @@ std::tuple<Tensor, Tensor> segment_max(const Tensor& rows_in, const Tensor& inve
   Tensor arg = new_empty(rows, {segments.count, channels}, ScalarType::Int);
   prefer_huge_pages(out);
   prefer_huge_pages(arg);
+  if (channels == 0) return {out, arg};
   dispatch_floating(rows.scalar_type(), "segment_max", [&](auto zero) {
     using T = decltype(zero);
     in_parallel(segments.count, [&](int64_t first, int64_t last) {
@@ -212,8 +215,11 @@ Tensor segment_max_backward(const Tensor& grad_in, const Tensor& arg_in, const T
   check_rows(grad, segments.count);
   check_rows(arg, segments.count);
   const int64_t channels = grad.size(1);
+  STD_TORCH_CHECK(arg.scalar_type() == ScalarType::Int && arg.size(1) == channels,
+                  "arg must be int32 and have the gradient's shape");
   Tensor out = new_empty(grad, {segments.rows, channels}, grad.scalar_type());
   prefer_huge_pages(out);
+  if (channels == 0) return out;
   dispatch_floating(grad.scalar_type(), "segment_max_backward", [&](auto zero) {
     using T = decltype(zero);
     in_parallel(segments.count, [&](int64_t first, int64_t last) {
