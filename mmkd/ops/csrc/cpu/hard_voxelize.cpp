@@ -20,7 +20,9 @@ class VoxelTable {
     slots_ = uninitialized<Slot>(mask_ + 1);
     std::memset(static_cast<void*>(slots_.get()), -1, (mask_ + 1) * sizeof(Slot));
   }
-  void prefetch(int64_t key) const { __builtin_prefetch(&slots_[home(key)]); }
+  MMKD_PREFETCHING void fetch(int64_t key) const {
+    prefetch(reinterpret_cast<uintptr_t>(slots_.get()) + home(key) * sizeof(Slot));
+  }
 
   // The number of the cell; where it has none yet, `next`, which it gets if `add` is true.
   int64_t find(int64_t key, int64_t next, bool add) {
@@ -55,7 +57,7 @@ int64_t number_voxels(int64_t n, int64_t max_points, int64_t most_voxels, int64_
   int64_t voxels = 0;
   constexpr int64_t ahead = 16;
   for (int64_t i = 0; i < n; ++i) {
-    if (i + ahead < n) table.prefetch(place[i + ahead]);
+    if (i + ahead < n) table.fetch(place[i + ahead]);
     const int64_t key = place[i];
     place[i] = -1;
     if (key < 0) continue;

@@ -19,6 +19,16 @@ void for_each(int64_t n, int64_t grain, const F& f) {
   });
 }
 
+// A function that only prefetches has no effect that GCC knows of, and a call of it is removed
+// unless it is inlined first.
+#define MMKD_PREFETCHING __attribute__((always_inline)) inline
+
+// Ask for the cache line at an address, which need not be that of anything: a prefetch of
+// nothing is harmless.
+MMKD_PREFETCHING void prefetch(uintptr_t address) {
+  __builtin_prefetch(reinterpret_cast<const void*>(address));
+}
+
 // Ask for huge pages behind a large new tensor: otherwise the first write to each 4 KiB costs a
 // page fault, which for outputs of tens of megabytes takes longer than filling them.
 inline void prefer_huge_pages(const Tensor& t) {

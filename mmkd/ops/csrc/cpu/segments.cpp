@@ -20,17 +20,15 @@ void in_parallel(int64_t n, const F& f) {
 }
 
 // A row that is needed soon is somewhere in memory: ask for its first cache lines early (the
-// hardware follows along a longer row, and a prefetch past the end of a tensor is harmless).
+// hardware follows along a longer row).
 template <class T>
-void fetch(const T* rows, int64_t r, int64_t channels) {
+MMKD_PREFETCHING void fetch(const T* rows, int64_t r, int64_t channels) {
   const auto row = reinterpret_cast<uintptr_t>(rows) + r * channels * sizeof(T);
-  __builtin_prefetch(reinterpret_cast<const void*>(row));
-  __builtin_prefetch(reinterpret_cast<const void*>(row + 64));
-  __builtin_prefetch(reinterpret_cast<const void*>(row + 128));
-  __builtin_prefetch(reinterpret_cast<const void*>(row + 192));
+  for (int line = 0; line < 256; line += 64) prefetch(row + line);
 }
 template <class T>
-void fetch_ahead(const T* rows, const Segments& segments, int64_t j, int64_t channels) {
+MMKD_PREFETCHING void fetch_ahead(const T* rows, const Segments& segments, int64_t j,
+                                  int64_t channels) {
   if (j + kAhead < segments.rows) fetch(rows, segments.order[j + kAhead], channels);
 }
 
@@ -136,13 +134,16 @@ void max_backward(const T* grad, const int32_t* arg, const Segments segments, in
                   T* out, int64_t first, int64_t last) {
   for (int64_t s = first; s < last; ++s) {
     const int64_t begin = segments.begin(s), end = segments.end(s);
-    const T* g = grad + s * channels;
-    const int32_t* at = arg + s * channels;
+    const T* __restrict g = grad + s * channels;
+    const int32_t* __restrict at = arg + s * channels;
     for (int64_t j = begin; j < end; ++j) {
       if (segments.row(j) < 0) continue;
-      T* target = out + segments.row(j) * channels;
+      T* __restrict target = out + segments.row(j) * channels;
       const int32_t here = int32_t(j - begin);
-      for (int64_t c = 0; c < channels; ++c) target[c] = at[c] == here ? g[c] : T(0);
+      for (int64_t c = 0; c < channels; ++c) {
+        const T value = g[c];  // loaded in any case, so that the loop vectorises
+        target[c] = at[c] == here ? value : T(0);
+      }
     }
   }
 }
