@@ -32,14 +32,11 @@ Tensor voxel_coors(const Tensor& keys_in, const std::vector<int64_t>& cells) {
   return coors;
 }
 
-// Writes order (valid positions by id, then the others) and returns nothing else.
-template <class Index, class Items, class PositionOf>
-void write_order(const Index* ids, int64_t n, int64_t limit, const Items* items,
-                 const PositionOf& position_of, int64_t count, int64_t* order) {
-  for_each(count, 16384, [&](int64_t i) { order[i] = position_of(items[i]); });
-  if (count == n) return;
-  for (int64_t i = 0, at = count; i < n; ++i)
-    if (ids[i] < 0 || ids[i] >= limit) order[at++] = i;
+// Those that belong to no segment, behind the `count` sorted ones.
+template <class Index>
+void append_outside(const Index* ids, int64_t n, int64_t limit, int64_t count, int64_t* order) {
+  for (int64_t i = 0; count < n; ++i)
+    if (ids[i] < 0 || ids[i] >= limit) order[count++] = i;
 }
 
 // (unique (M,), inverse (N,), order (N,), starts (M+1,)); negative keys belong to no segment.
@@ -51,10 +48,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
   Tensor order = new_empty(keys, {n}, ScalarType::Long);
   Tensor unique, starts;
   int64_t* inverse_of = mutable_data<int64_t>(inverse);
+  int64_t* order_of = mutable_data<int64_t>(order);
   const int64_t limit = std::numeric_limits<int64_t>::max();
   with_sorted(key, n, limit, [&](auto* items, auto& id_of, auto& position_of, int64_t count) {
-    write_order(key, n, limit, items, position_of, count, mutable_data<int64_t>(order));
-    for_each(n, 16384, [&](int64_t i) { inverse_of[i] = -1; });
+    append_outside(key, n, limit, count, order_of);
+    for (int64_t i = count; i < n; ++i) inverse_of[order_of[i]] = -1;
     const Chunks chunks(count);
     const auto is_first = [&](int64_t i) {
       return i == 0 || id_of(items[i]) != id_of(items[i - 1]);
@@ -71,16 +69,25 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
     starts = new_empty(keys, {m + 1}, ScalarType::Long);
     int64_t* unique_of = mutable_data<int64_t>(unique);
     int64_t* start_of = mutable_data<int64_t>(starts);
-    start_of[m] = count;
+    start_of[0] = 0;
+    // A segment belongs to the chunk that it begins in.
+    const auto next_first = [&](int64_t i) {
+      while (i < count && !is_first(i)) ++i;
+      return i;
+    };
     chunks.each([&](int64_t c, int64_t begin, int64_t end) {
-      int64_t segment = segments[c] - 1;
+      begin = next_first(begin);
+      end = next_first(end);
+      int64_t segment = segments[c] - 1, last = -1;
       for (int64_t i = begin; i < end; ++i) {
-        if (is_first(i)) {
-          ++segment;
-          unique_of[segment] = id_of(items[i]);
-          start_of[segment] = i;
-        }
-        inverse_of[position_of(items[i])] = segment;
+        // No branch: whether a segment begins is anyone's guess. Its last element has the word.
+        const int64_t id = id_of(items[i]), position = position_of(items[i]);
+        segment += id != last;
+        last = id;
+        unique_of[segment] = id;
+        start_of[segment + 1] = i + 1;
+        order_of[i] = position;
+        inverse_of[position] = segment;
       }
     });
   });
@@ -99,7 +106,9 @@ std::tuple<Tensor, Tensor> csr_index(const Tensor& ids_in, int64_t num_segments)
     const Index* id = data<Index>(ids);
     with_sorted(id, n, num_segments,
                 [&](auto* items, auto& id_of, auto& position_of, int64_t count) {
-      write_order(id, n, num_segments, items, position_of, count, mutable_data<int64_t>(order));
+      int64_t* order_of = mutable_data<int64_t>(order);
+      for_each(count, 16384, [&](int64_t i) { order_of[i] = position_of(items[i]); });
+      append_outside(id, n, num_segments, count, order_of);
       // starts[s] = first sorted entry whose id is at least s.
       int64_t next = 0;
       for (int64_t i = 0; i < count; ++i)

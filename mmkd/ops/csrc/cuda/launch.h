@@ -29,7 +29,7 @@ class Device {
  public:
   explicit Device(const Tensor& like) : guard_(like.get_device_index()) {
     void* stream = nullptr;
-    STABLE_TORCH_ERROR_CODE_CHECK(
+    TORCH_ERROR_CODE_CHECK(
         aoti_torch_get_current_cuda_stream(like.get_device_index(), &stream));
     stream_ = static_cast<cudaStream_t>(stream);
   }
@@ -131,7 +131,7 @@ inline std::tuple<Tensor, Tensor> stable_sort(const Tensor& t) {
   using torch::stable::detail::from;
   StableIValue stack[] = {from(t), from(std::optional<bool>(true)), from(int64_t(-1)),
                           from(false)};
-  STABLE_TORCH_ERROR_CODE_CHECK(
+  TORCH_ERROR_CODE_CHECK(
       torch_call_dispatcher("aten::sort", "stable", stack, TORCH_ABI_VERSION));
   auto values = torch::stable::detail::to<Tensor>(stack[0]);
   return {values, torch::stable::detail::to<Tensor>(stack[1])};
@@ -141,7 +141,7 @@ inline std::tuple<Tensor, Tensor> stable_sort(const Tensor& t) {
 inline Tensor cumsum(const Tensor& t) {
   using torch::stable::detail::from;
   StableIValue stack[] = {from(t), from(int64_t(0)), from(std::nullopt)};
-  STABLE_TORCH_ERROR_CODE_CHECK(
+  TORCH_ERROR_CODE_CHECK(
       torch_call_dispatcher("aten::cumsum", "", stack, TORCH_ABI_VERSION));
   return torch::stable::detail::to<Tensor>(stack[0]);
 }
@@ -150,7 +150,7 @@ inline Tensor cumsum(const Tensor& t) {
 inline Tensor smallest(const Tensor& t, int64_t k) {
   using torch::stable::detail::from;
   StableIValue stack[] = {from(t), from(k), from(int64_t(-1)), from(false), from(true)};
-  STABLE_TORCH_ERROR_CODE_CHECK(
+  TORCH_ERROR_CODE_CHECK(
       torch_call_dispatcher("aten::topk", "", stack, TORCH_ABI_VERSION));
   auto values = torch::stable::detail::to<Tensor>(stack[0]);
   torch::stable::detail::to<Tensor>(stack[1]);
