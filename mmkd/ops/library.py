@@ -25,12 +25,16 @@ def wanted_libraries(choice):
 
 def load():
     """Load a library for each device that torch supports, building it where needed."""
+    missing = []
     for kind, sanitize in wanted_libraries(os.environ.get(CHOICE, '')):
         try:
             torch.ops.load_library(str(build.build(kind, sanitize)))
         except (build.BuildError, OSError) as error:
-            warnings.warn(f'mmkd.ops has no compiled {kind} kernels and runs on its (slower) '
-                          f'PyTorch reference there: {error}', RuntimeWarning, stacklevel=2)
+            missing.append(f'- {kind}: {error}')
+    if missing:
+        warnings.warn('mmkd.ops has no compiled kernels for the following and runs on its (slower) '
+                      'PyTorch reference there:\n' + '\n'.join(missing), RuntimeWarning,
+                      stacklevel=2)
 
 
 def has_kernel(name, device='cpu'):

@@ -110,4 +110,5 @@ def segment_mean(features, ids, num_segments, eps=0.):
         return scatter_points(features, ids, 'mean', num_segments)
     parts = as_segments('segment_mean', ids, features.shape[0], num_segments)
     sums = segment_sum(accumulated(features), *parts, False)
-    return (sums / (parts[2].diff() + eps)[:, None]).to(features.dtype)
+    counts = parts[2].diff().to(sums.dtype)
+    return (sums / (counts + eps)[:, None]).to(features.dtype)

@@ -4,7 +4,7 @@ import torch
 from .checks import INDEX, check_choice, check_indices, check_integer, check_tensor
 from .grid import Grid
 from .segments import unique_index
-from .voxels import VoxelIndex
+from .voxels import VoxelIndex, voxel_coors
 
 
 def supervoxel_index(index, block, of='points'):
@@ -34,7 +34,7 @@ def supervoxel_index(index, block, of='points'):
         raise ValueError(f'{op}: block must be 3 integers (x, y, z), not {block!r}')
     for size in block:
         check_integer(op, 'block', size)
-    b, z, y, x = index.coors.long().unbind(1)
+    b, z, y, x = voxel_coors(index.unique, list(index.grid.cells)).long().unbind(1)
     cells = tuple(-(-n // size) for n, size in zip(index.grid.cells, block, strict=True))
     keys = ((b * cells[2] + z // block[2]) * cells[1] + y // block[1]) * cells[0] + x // block[0]
     grid = Grid(tuple(s * n for s, n in zip(index.grid.voxel_size, block, strict=True)),

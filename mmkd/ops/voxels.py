@@ -32,12 +32,12 @@ class VoxelIndex(NamedTuple):
     @property
     def coors(self):
         """(M, 4) int32 (b, z, y, x) of each voxel: the coordinates mmdet3d's encoders take."""
-        return _voxel_coors(self.unique, list(self.grid.cells))
+        return voxel_coors(self.unique, list(self.grid.cells))
 
     @property
     def point_coors(self):
         """(N, 4) int32 (b, z, y, x) of each point, four times -1 outside."""
-        return _voxel_coors(self.keys, list(self.grid.cells))
+        return voxel_coors(self.keys, list(self.grid.cells))
 
     @property
     def counts(self):
@@ -65,11 +65,11 @@ def voxel_keys_reference(points: Tensor, batch_index: Tensor | None, batch_size:
     return torch.where(inside, keys, -1)
 
 
-_voxel_keys = torch.library.custom_op('mmkd::voxel_keys', voxel_keys_reference,
+voxel_keys = torch.library.custom_op('mmkd::voxel_keys', voxel_keys_reference,
                                       mutates_args=())
 
 
-@_voxel_keys.register_fake
+@voxel_keys.register_fake
 def _(points, batch_index, batch_size, voxel_size, low, cells):
     return points.new_empty(points.shape[0], dtype=torch.int64)
 
@@ -83,11 +83,11 @@ def voxel_coors_reference(keys: Tensor, cells: list[int]) -> Tensor:
     return torch.where(keys[:, None] < 0, -1, coors).int()
 
 
-_voxel_coors = torch.library.custom_op('mmkd::voxel_coors', voxel_coors_reference,
+voxel_coors = torch.library.custom_op('mmkd::voxel_coors', voxel_coors_reference,
                                        mutates_args=())
 
 
-@_voxel_coors.register_fake
+@voxel_coors.register_fake
 def _(keys, cells):
     return keys.new_empty(keys.shape[0], 4, dtype=torch.int32)
 
@@ -158,7 +158,7 @@ def voxel_index(points, voxel_size, point_cloud_range, batch_index=None, batch_s
         raise ValueError(f'voxel_index: points must have at least the channels x, y, z, but '
                          f'their shape is {tuple(points.shape)}')
     grid = make_grid('voxel_index', voxel_size, point_cloud_range, batch_size)
-    keys = _voxel_keys(points.detach(), batch_index, batch_size, list(grid.voxel_size),
+    keys = voxel_keys(points.detach(), batch_index, batch_size, list(grid.voxel_size),
                        list(grid.low), list(grid.cells))
     return VoxelIndex(keys, *unique_index(keys), grid, batch_size)
 
@@ -175,6 +175,6 @@ def dynamic_voxelize(points, voxel_size, point_cloud_range):
     """
     check_tensor('dynamic_voxelize', 'points', points, ('N', 'C'))
     grid = make_grid('dynamic_voxelize', voxel_size, point_cloud_range)
-    keys = _voxel_keys(points.detach(), None, 1, list(grid.voxel_size), list(grid.low),
+    keys = voxel_keys(points.detach(), None, 1, list(grid.voxel_size), list(grid.low),
                        list(grid.cells))
-    return _voxel_coors(keys, list(grid.cells))[:, 1:]
+    return voxel_coors(keys, list(grid.cells))[:, 1:]

@@ -2,8 +2,9 @@
 
 ``NAME.json`` says what ``NAME.npz`` holds: ``in__X`` inputs, ``param__M.W`` weights before the
 call, ``rng__k_fn`` the k-th random draw, and the expected ``out__X``, ``grad__LOSS__X``,
-``gradp__LOSS__M.W`` and ``after__M.W``. An adapter turns a ``Case`` into an ``Outcome``; the
-numbers under the recorded names are then computed here, the same way for every family.
+``gradp__LOSS__M.W`` and ``after__M.W``; ``layouts.py`` translates another layout into this one.
+An adapter turns a ``Case`` into an ``Outcome``; the numbers under the recorded names are then
+computed here, the same way for every family.
 """
 import contextlib
 import re
@@ -13,7 +14,8 @@ from unittest import mock
 import numpy as np
 import torch
 
-from tests.golden.files import EXPECTED, CaseError, check_consistent, read_json, read_npz
+from tests.golden.files import EXPECTED, CaseError, read_json, read_npz
+from tests.golden.layouts import read_layout
 
 DRAWS = ('rand', 'randn', 'randint', 'randperm', 'rand_like', 'randn_like', 'bernoulli',
          'multinomial', 'normal')
@@ -26,12 +28,16 @@ class Outcome:
         losses: name -> scalar tensor, for ``out__``, ``grad__`` and ``gradp__``.
         outputs: name -> tensor, the other ``out__`` values.
         zero: names of the losses that must be zero where the official value is not finite.
+        terms: recorded name -> tensor, what the value is a difference or a signed sum of, for
+            those that may cancel out.
     """
 
-    def __init__(self, losses, outputs=None, zero=()):
+    def __init__(self, losses, outputs=None, zero=(), terms=None):
         self.losses = losses
         self.outputs = {**losses, **(outputs or {})}
         self.zero = set(zero)
+        self.terms = {key: float(value.detach().abs().max()) if value.numel() else 0.
+                      for key, value in (terms or {}).items()}
 
 
 class Case:
@@ -41,19 +47,19 @@ class Case:
         path: the json file; the npz file lies beside it.
         name: what to call the case; the file's name by default.
         dtype: precision to compute in, the recorded one by default.
+        bare: the family's BareArrays, if its arrays have no prefixes.
 
     Raises:
         CaseError: if a file is missing, unreadable or contradicts the other one.
     """
 
-    def __init__(self, path, name=None, dtype=None):
+    def __init__(self, path, name=None, dtype=None, bare=None):
         path = Path(path)
         info, arrays = read_json(path), read_npz(path.with_suffix('.npz'))
         self.name = name or path.stem
         self.source = str(info.get('source', ''))
-        self.dtype = dtype or getattr(torch, info.get('dtype', 'float64'))
-        self.args = dict(info.get('official_args') or {})
-        check_consistent(self.name, info, arrays)
+        self.args, recorded, arrays = read_layout(self.name, info, arrays, bare)
+        self.dtype = dtype or recorded
         self.expected = {key: value for key, value in arrays.items() if key.startswith(EXPECTED)}
         self.inputs = {key[4:]: self.tensor(value, leaf=True)
                        for key, value in arrays.items() if key.startswith('in__')}

@@ -30,8 +30,23 @@ def read_npz(path):
         raise CaseError(f'{path}: cannot be read as npz: {error}') from error
 
 
-def check_consistent(name, info, arrays):
-    """Refuses a case whose two files contradict each other.
+def check_described(name, info, arrays):
+    """Refuses a case whose npz file is not what the json says, in either layout."""
+    described = info.get('arrays', {})
+    if not isinstance(described, dict) or not all(isinstance(d, dict) for d in described.values()):
+        raise CaseError(f'{name}: "arrays" of the json must describe each array by an object')
+    for key, said in described.items():
+        if key not in arrays:
+            raise CaseError(f'{name}: the json names {key}, the npz does not hold it')
+        if list(arrays[key].shape) != list(said.get('shape', arrays[key].shape)):
+            raise CaseError(f'{name}: {key} has shape {list(arrays[key].shape)}, the json says '
+                            f'{said["shape"]}')
+        if str(arrays[key].dtype) != said.get('dtype', str(arrays[key].dtype)):
+            raise CaseError(f'{name}: {key} is {arrays[key].dtype}, the json says {said["dtype"]}')
+
+
+def check_prefixed(name, info, arrays):
+    """Refuses what the prefixed layout does not know, and losses that the files disagree on.
 
     A loss that is not finite may be in the json alone: it is added to ``arrays``.
     """
@@ -40,12 +55,6 @@ def check_consistent(name, info, arrays):
         raise CaseError(f'{name}: unknown kind of array: {", ".join(stray)}')
     if not any(key.startswith(EXPECTED) for key in arrays):
         raise CaseError(f'{name}: no recorded output, so there is nothing to compare with')
-    for key, described in info.get('arrays', {}).items():
-        if key not in arrays:
-            raise CaseError(f'{name}: the json names {key}, the npz does not hold it')
-        if list(arrays[key].shape) != list(described.get('shape', arrays[key].shape)):
-            raise CaseError(f'{name}: {key} has shape {list(arrays[key].shape)}, the json says '
-                            f'{described["shape"]}')
     for loss, value in info.get('losses', {}).items():
         stored = arrays.get('out__' + loss)
         said = np.array([v if isinstance(v, (int, float)) else np.nan for v in np.ravel(value)])

@@ -10,7 +10,8 @@ read, a recorded value that mmkd has no counterpart for, or no case at all.
 
 The relative error of an array is max |ours - official| / max |official|. An array that is zero
 but for rounding (a gradient that cancels out) has no relative error, so a gradient's divisor is
-kept above a small part of the loss and of its largest recorded gradient. Integer state, such as the
+kept above a small part of the loss and of its largest recorded gradient, and that of a value
+whose terms the adapter knows above a hundredth of the largest term. Integer state, such as the
 pointer of a queue, must be equal. Where the official value is not finite ours must be finite,
 and zero where the adapter says so; the rest of such an array is compared as usual.
 """
@@ -25,10 +26,13 @@ import torch
 
 from tests.golden.case import Case
 from tests.golden.files import CaseError, read_json
+from tests.golden.layouts import named_by_kind
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 #: smallest divisor: absolute, and as a part of the loss and of its largest gradient
 FLOOR = {torch.float64: (1e-10, 1e-8), torch.float32: (1e-6, 1e-3)}
+#: smallest divisor as a part of the terms that a value is the difference of
+OF_TERMS = 1e-2
 
 
 def adapters():
@@ -37,11 +41,15 @@ def adapters():
     return sorted(file.stem for file in folder.glob('*.py') if not file.stem.startswith('_'))
 
 
-def find_adapter(*names):
+def find_adapter(*names, kind=False):
     """The first of ``names`` (of one case) that belongs to a family with an adapter.
 
     The family is what comes before a trailing ``_<number>`` or before ``__``. Where a name has
     neither, words are cut from its end until an adapter is found, so the longest one wins.
+
+    Args:
+        names: e.g. of the file, and in it.
+        kind: whether words are cut before a number, too: ``slidr_no_pairs_2``.
 
     Returns:
         The name, and its family.
@@ -54,10 +62,10 @@ def find_adapter(*names):
         numbered = re.fullmatch(r'(.+?)_\d+', name)
         if '__' in name:
             families = [name.split('__')[0]]
-        elif numbered:
+        elif numbered and not kind:
             families = [numbered[1]]
         else:
-            words = name.split('_')
+            words = (numbered[1] if numbered else name).split('_')
             families = ['_'.join(words[:k]) for k in range(len(words), 0, -1)]
         for family in families:
             if family in known:
@@ -66,7 +74,7 @@ def find_adapter(*names):
                     f'{", ".join(known)} (tests/golden/adapters/)')
 
 
-def divisors(case, floor):
+def divisors(case, floor, terms):
     """For every recorded array, the smallest number its error may be divided by."""
     absolute, part = floor
     peaks = {}
@@ -75,8 +83,9 @@ def divisors(case, floor):
         if key.startswith(('grad', 'out__')) and known.size:
             loss = key.split('__')[1]
             peaks[loss] = max(peaks.get(loss, 0.), known.max())
-    return {key: max(absolute, part * peaks.get(key.split('__')[1], 0.))
-            if key.startswith('grad') else absolute for key in case.expected}
+    return {key: max(absolute, OF_TERMS * terms.get(key, 0.),
+                     part * peaks.get(key.split('__')[1], 0.) if key.startswith('grad') else 0.)
+            for key in case.expected}
 
 
 def compare(key, ours, official, divisor, must_be_zero=False):
@@ -122,15 +131,17 @@ def replay(path, float32=False):
         CaseError: if the case can't be read or replayed.
     """
     path = Path(path)
-    name, family = find_adapter(path.stem, str(read_json(path).get('case', '')))
+    info = read_json(path)
+    name, family = find_adapter(path.stem, str(info.get('case', '')), kind=named_by_kind(info))
     adapter = importlib.import_module(f'tests.golden.adapters.{family}')
-    case = Case(path, name, torch.float32 if float32 else None)
+    case = Case(path, name, torch.float32 if float32 else None, getattr(adapter, 'ARRAYS', None))
     outcome = adapter.run(case)
     problems = []
     if case.unbound():
         problems.append(f'recorded weights were not used: {", ".join(case.unbound())}')
     largest, not_finite = 0., 0
-    tolerance, floor = TOLERANCE[case.dtype], divisors(case, FLOOR[case.dtype])
+    tolerance = TOLERANCE[case.dtype]
+    floor = divisors(case, FLOOR[case.dtype], outcome.terms)
     for key, ours in case.results(outcome).items():
         try:
             error, odd = compare(key, ours, case.expected[key], floor[key],

@@ -157,6 +157,8 @@ def test_segment_mean_and_its_eps():
     ids = torch.tensor([1, 1, -1])
     assert segment_mean(features, ids, 3).tolist() == [[0], [3], [0]]
     assert segment_mean(features, ids, 3, eps=1.).tolist() == [[0], [2], [0]]
+    exact = segment_mean(features.double(), ids, 3, eps=1e-12)[1].item()
+    assert exact == 6 / (2 + 1e-12)
 
 
 @pytest.mark.parametrize('call, message', [

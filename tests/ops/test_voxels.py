@@ -6,7 +6,7 @@ import torch
 
 from mmkd.ops import dynamic_voxelize, voxel_index
 from mmkd.ops.grid import float32, make_grid
-from mmkd.ops.voxels import _voxel_coors, _voxel_keys, voxel_coors_reference, voxel_keys_reference
+from mmkd.ops.voxels import voxel_coors, voxel_coors_reference, voxel_keys, voxel_keys_reference
 
 from .common import DEVICES, FLOATS, assert_repeatable
 
@@ -56,9 +56,9 @@ def test_keys_equal_the_reference(dtype, device):
     batch = torch.randint(2, (3000,), device=device)
     grid = make_grid('test', SIZE, RANGE)
     args = (points, batch, 2, list(grid.voxel_size), list(grid.low), list(grid.cells))
-    keys = _voxel_keys(*args)
+    keys = voxel_keys(*args)
     assert torch.equal(keys, voxel_keys_reference(*args))
-    assert torch.equal(_voxel_coors(keys, list(grid.cells)),
+    assert torch.equal(voxel_coors(keys, list(grid.cells)),
                        voxel_coors_reference(keys, list(grid.cells)))
 
 
@@ -207,5 +207,5 @@ def test_operators_are_well_formed(device):
     points = cloud(50, device=device)
     grid = make_grid('test', SIZE, RANGE)
     args = (points, None, 1, list(grid.voxel_size), list(grid.low), list(grid.cells))
-    torch.library.opcheck(_voxel_keys, args)
-    torch.library.opcheck(_voxel_coors, (_voxel_keys(*args), list(grid.cells)))
+    torch.library.opcheck(voxel_keys, args)
+    torch.library.opcheck(voxel_coors, (voxel_keys(*args), list(grid.cells)))

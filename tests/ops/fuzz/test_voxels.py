@@ -30,10 +30,10 @@ def test_keys_and_index(data, n, c, dtype, grid, batch_size):
     if batch_size * grid.per_sample() >= 2 ** 63:
         batch_size = 1
     args = (points, batch, batch_size, *lists(grid))
-    keys = agree(voxels._voxel_keys, voxels.voxel_keys_reference, *args)
+    keys = agree(voxels.voxel_keys, voxels.voxel_keys_reference, *args)
     assert keys.numel() == 0 or -1 <= keys.min() and keys.max() < batch_size * grid.per_sample()
     agree(segments._unique_index, segments.unique_index_reference, keys)
-    coors = agree(voxels._voxel_coors, voxels.voxel_coors_reference, keys, list(grid.cells))
+    coors = agree(voxels.voxel_coors, voxels.voxel_coors_reference, keys, list(grid.cells))
     back = ((coors[:, 0].long() * grid.cells[2] + coors[:, 1]) * grid.cells[1]
             + coors[:, 2]) * grid.cells[0] + coors[:, 3]
     assert torch.equal(torch.where(keys < 0, -1, back), keys)
@@ -71,7 +71,7 @@ def test_trilinear_corners(data, n, m, dtype, grid, batch_size, shift):
         batch_size = 1
     points = data.draw(rows(n, 3, dtype))
     near = torch.tensor(grid.low) + torch.rand(m, 3) * 4 * torch.tensor(grid.voxel_size)
-    keys = voxels._voxel_keys(torch.cat([near.to(dtype), points]), None, 1, *lists(grid))
+    keys = voxels.voxel_keys(torch.cat([near.to(dtype), points]), None, 1, *lists(grid))
     unique = segments.unique_index(keys)[0]
     batch = torch.randint(-1, batch_size + 1, (n + m,))
     args = (torch.cat([points, near.to(dtype)]), batch, unique, batch_size, *lists(grid), shift)
