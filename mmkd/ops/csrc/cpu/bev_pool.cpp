@@ -1,8 +1,6 @@
 // bev_pool and its backward on the CPU: rows of channels at a time.
-#include <cstring>
-
-#include "../kernels/bev_pool.h"
 #include "sort.h"
+#include "weighted_rows.h"
 
 namespace mmkd {
 namespace {
@@ -22,92 +20,86 @@ const acc_t<T>* widened(const Tensor& t, std::unique_ptr<acc_t<T>[]>& buffer) {
   }
 }
 
-// 16 bytes, as compilers of the GNU kind do arithmetic with. Loops over arrays of partial sums
-// they would vectorise only in part, and keep the arrays in memory.
-template <class A>
-struct Vector {
-  typedef A type __attribute__((vector_size(16)));
-  static constexpr int size = 16 / sizeof(A);
-};
+constexpr int64_t kPointsAhead = 32;   // fetched before they are needed
+constexpr int64_t kBytesAhead = 2048;  // of the result
 
-template <class A>
-typename Vector<A>::type load(const A* from, int at) {
-  typename Vector<A>::type v;
-  std::memcpy(&v, from + at * Vector<A>::size, sizeof(v));
-  return v;
-}
-
-constexpr int kBlock = 16;
-
-// out[j] = sum of weights[k] * rows[offsets[k] + j] for a few channels, so that the sums stay in
-// registers.
-template <class A>
-void sum_block(const A* weights, const int64_t* offsets, int64_t count, const A* rows, A* out) {
-  constexpr int vectors = kBlock / Vector<A>::size;
-  typename Vector<A>::type sums[vectors] = {};
-  for (int64_t k = 0; k < count; ++k)
-    for (int v = 0; v < vectors; ++v) sums[v] += weights[k] * load(rows + offsets[k], v);
-  std::memcpy(out, sums, sizeof(sums));
-}
-
-template <class A>
-A dot(const A* a, const A* b, int64_t channels) {
-  constexpr int vectors = kLanes / Vector<A>::size;
-  typename Vector<A>::type sums[vectors] = {};
-  int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes)
-    for (int v = 0; v < vectors; ++v) sums[v] += load(a + c, v) * load(b + c, v);
-  A lanes[kLanes];
-  std::memcpy(lanes, sums, sizeof(sums));
-  for (int k = 0; c + k < channels; ++k) lanes[k] += a[c + k] * b[c + k];
-  return sum_lanes(lanes);
+// values[at] is needed soon; past the end of a tensor it is harmless.
+template <class T>
+MMKD_PREFETCHING void fetch(const T* values, uintptr_t at) {
+  prefetch(reinterpret_cast<uintptr_t>(values) + at * sizeof(T));
 }
 
 // The rows that a sum runs over, their weights and where these came from; the memory is kept
 // from one sum to the next.
 template <class A>
-class Terms {
- public:
-  // The terms among places begin, begin + step, ..: f(place, weight, offset, entry) fills in
-  // one, or returns false where there is none.
-  template <class F>
-  void gather(int64_t begin, int64_t end, int64_t step, const F& f) {
-    const auto most = size_t(std::max<int64_t>(0, (end - begin) / step));
-    if (weights_.size() < most) {
-      weights_.resize(most);
-      offsets_.resize(most);
-      entries_.resize(most);
-    }
-    A* __restrict weight = weights_.data();
-    int64_t *__restrict offset = offsets_.data(), *__restrict entry = entries_.data(), k = 0;
-    for (int64_t at = begin; at < end; at += step) k += f(at, weight[k], offset[k], entry[k]);
-    count_ = k;
-  }
-  int64_t count() const { return count_; }
-  int64_t offset(int64_t k) const { return offsets_[k]; }
-  int64_t entry(int64_t k) const { return entries_[k]; }
+struct Terms {
+  std::vector<A> weights, sums;
+  std::vector<int64_t> offsets, entries;
+  int64_t count = 0;
 
+  void reserve(int64_t most) {
+    if (int64_t(weights.size()) >= most) return;
+    weights.resize(most);
+    offsets.resize(most);
+    entries.resize(most);
+  }
   // out[c] = sum of weight * rows[offset + c], in order.
   template <class T>
-  void sum(const A* rows, int64_t channels, T* out) const {
-    int64_t c = 0;
-    for (; c + kBlock <= channels; c += kBlock) {
-      A sums[kBlock];
-      sum_block(weights_.data(), offsets_.data(), count_, rows + c, sums);
-      for (int j = 0; j < kBlock; ++j) out[c + j] = T(sums[j]);
-    }
-    for (; c < channels; ++c) {
-      A sum = 0;
-      for (int64_t k = 0; k < count_; ++k) sum += weights_[k] * rows[offsets_[k] + c];
-      out[c] = T(sum);
+  void sum(const A* rows, int64_t channels, T* out) {
+    if (count == 0) {
+      std::fill(out, out + channels, T(0));
+    } else if constexpr (std::is_same_v<T, A>) {
+      sum_terms(weights.data(), offsets.data(), count, rows, channels, out);
+    } else {
+      sums.resize(channels);
+      sum_terms(weights.data(), offsets.data(), count, rows, channels, sums.data());
+      for (int64_t c = 0; c < channels; ++c) out[c] = T(sums[c]);
     }
   }
-
- private:
-  std::vector<A> weights_;
-  std::vector<int64_t> offsets_, entries_;
-  int64_t count_ = 0;
+  // to[entry] = sum of rows[offset + c] * factors[c]; the weights are gone.
+  template <class T>
+  void dot(const A* rows, const A* factors, int64_t channels, T* to) {
+    dots(offsets.data(), count, rows, factors, channels, weights.data());
+    for (int64_t k = 0; k < count; ++k) to[entries[k]] = T(weights[k]);
+  }
 };
+
+template <class A, class Index>
+void gather_cell(const CellPoints<Index> points, const A* depth, int64_t channels, int64_t cell,
+                 Terms<A>& terms) {
+  const int64_t begin = points.begin(cell), end = points.end(cell);
+  terms.reserve(end - begin);
+  A* __restrict weight = terms.weights.data();
+  int64_t* __restrict offset = terms.offsets.data();
+  int64_t k = 0;
+  for (int64_t at = begin; at < end; ++at) {
+    if (at + kPointsAhead < points.points) fetch(depth, points.ranks_depth[at + kPointsAhead]);
+    if (!points.valid(at)) continue;
+    weight[k] = depth[points.ranks_depth[at]];
+    offset[k] = points.ranks_feat[at] * channels;
+    ++k;
+  }
+  terms.count = k;
+}
+
+template <class A, class Index>
+void gather_pixel(const PixelPoints<Index> points, const A* depth, int64_t channels,
+                  int64_t pixel, Terms<A>& terms) {
+  const int64_t begin = points.begin(pixel), end = points.end(pixel), step = points.step();
+  terms.reserve((end - begin) / step);
+  A* __restrict weight = terms.weights.data();
+  int64_t *__restrict offset = terms.offsets.data(), *__restrict entry = terms.entries.data();
+  int64_t k = 0;
+  for (int64_t at = begin; at < end; at += step) {
+    const int64_t i = points.depth(at), cell = points.cell(i);
+    if (cell < 0) continue;
+    weight[k] = depth[i];
+    offset[k] = cell * channels;
+    entry[k] = i;
+    ++k;
+  }
+  terms.count = k;
+}
 
 Tensor bev_pool(const Tensor& depth_in, const Tensor& feat_in, const Tensor& ranks_depth_in,
                 const Tensor& ranks_feat_in, const Tensor& starts_in, const Tensor&) {
@@ -133,14 +125,11 @@ Tensor bev_pool(const Tensor& depth_in, const Tensor& feat_in, const Tensor& ran
       torch::stable::parallel_for(0, cells, 256, [&](int64_t first, int64_t last) {
         Terms<A> terms;
         for (int64_t cell = first; cell < last; ++cell) {
-          terms.gather(points.begin(cell), points.end(cell), 1,
-                       [&](int64_t at, A& weight, int64_t& offset, int64_t&) {
-            if (!points.valid(at)) return false;
-            weight = weights[points.ranks_depth[at]];
-            offset = points.ranks_feat[at] * channels;
-            return true;
-          });
-          terms.sum(rows, channels, to + cell * channels);
+          gather_cell(points, weights, channels, cell, terms);
+          T* sums = to + cell * channels;
+          for (int64_t c = 0; c < channels; c += 64 / sizeof(T))
+            fetch(sums, c + kBytesAhead / sizeof(T));
+          terms.sum(rows, channels, sums);
         }
       });
     });
@@ -180,19 +169,9 @@ std::tuple<Tensor, Tensor> bev_pool_backward(
       torch::stable::parallel_for(0, pixels, 64, [&](int64_t first, int64_t last) {
         Terms<A> terms;
         for (int64_t pixel = first; pixel < last; ++pixel) {
-          terms.gather(points.begin(pixel), points.end(pixel), points.step(),
-                       [&](int64_t at, A& weight, int64_t& offset, int64_t& entry) {
-            entry = points.depth(at);
-            const int64_t cell = points.cell(entry);
-            if (cell < 0) return false;
-            weight = weights[entry];
-            offset = cell * channels;
-            return true;
-          });
+          gather_pixel(points, weights, channels, pixel, terms);
           terms.sum(grads, channels, to_feat + pixel * channels);
-          for (int64_t k = 0; k < terms.count(); ++k)
-            to_depth[terms.entry(k)] =
-                T(dot(grads + terms.offset(k), rows + pixel * channels, channels));
+          terms.dot(grads, rows + pixel * channels, channels, to_depth);
         }
       });
     });

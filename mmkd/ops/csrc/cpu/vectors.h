@@ -3,6 +3,8 @@
 // MMKD_CLONES before a function (no template) compiles it for several generations of x86-64
 // and picks one when the library is loaded. Products are never fused into sums (see build.py),
 // so that all of them give the same bits. Sanitizers cannot run the code that picks.
+// MMKD_VERSION(processor) before each of several definitions of one function does the same by
+// hand: for vectors no wider than the processor's. It is not defined where it cannot be.
 #pragma once
 
 #include <climits>  // defines __GLIBC__ where glibc is
@@ -11,6 +13,7 @@
     defined(__linux__) && defined(__GLIBC__) && !defined(MMKD_SANITIZE)
 #define MMKD_CLONES \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define MMKD_VERSION(processor) __attribute__((target(processor)))
 #else
 #define MMKD_CLONES
 #endif

@@ -5,13 +5,13 @@
 namespace mmkd {
 namespace {
 
-// grad_depth of kThreads / kLanes entries: kLanes threads sum the lanes of each, then one adds
-// them up.
+// grad_depth of kThreads / kDotParts entries: kDotParts threads sum the parts of each, then one
+// adds them up.
 template <class T, class Index, int kThreads>
 struct PoolDepthGrad {
-  static constexpr int kEntries = kThreads / kLanes;
+  static constexpr int kEntries = kThreads / kDotParts;
   struct Shared {
-    acc_t<T> lanes[kThreads];
+    acc_t<T> parts[kThreads];
   };
   const T *grad, *feat;
   PixelPoints<Index> points;
@@ -27,19 +27,19 @@ struct PoolDepthGrad {
     using A = acc_t<T>;
     const int64_t first = block * kEntries;
     each_thread([&](int t) {
-      const int64_t entry = first + t / kLanes;
+      const int64_t entry = first + t / kDotParts;
       A sum = 0;
       if (entry < points.depths) {
         const int64_t cell = points.cell(entry), p = pixel(entry);
         if (cell >= 0 && p >= 0)
-          for (int64_t c = t % kLanes; c < channels; c += kLanes)
+          for (int64_t c = t % kDotParts; c < channels; c += kDotParts)
             sum += A(grad[cell * channels + c]) * A(feat[p * channels + c]);
       }
-      shared.lanes[t] = sum;
+      shared.parts[t] = sum;
     });
     each_thread([&](int t) {
       if (t < kEntries && first + t < points.depths)
-        grad_depth[first + t] = T(sum_lanes(shared.lanes + t * kLanes));
+        grad_depth[first + t] = T(sum_parts(shared.parts + t * kDotParts));
     });
   }
 };

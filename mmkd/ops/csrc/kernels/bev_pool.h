@@ -7,15 +7,17 @@
 
 namespace mmkd {
 
-// Sums of products of channels: lane k takes channels k, k + kLanes, ..., then lanes are added
-// as a tree. The order is the same in every kernel, and lanes are independent of each other,
-// which lets the compiler vectorise and a group of threads share the work.
-constexpr int kLanes = 8;
+// Sums of products of channels: part k takes channels k, k + kDotParts, ..., then the parts are
+// added as a tree. The order is the same in every kernel, and parts are independent of each
+// other, which lets the compiler vectorise and a group of threads share the work.
+constexpr int kDotParts = 16;
 
 template <class A>
-MMKD_HD A sum_lanes(const A* lanes) {
-  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-         ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+MMKD_HD A sum_parts(const A* parts) {
+  A eight[8];
+  for (int k = 0; k < 8; ++k) eight[k] = parts[k] + parts[k + 8];
+  return ((eight[0] + eight[4]) + (eight[2] + eight[6])) +
+         ((eight[1] + eight[5]) + (eight[3] + eight[7]));
 }
 
 // cells[i] = linear BEV cell of point i, -1 outside; truncated towards zero, the interval
