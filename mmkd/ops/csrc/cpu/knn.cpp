@@ -14,14 +14,6 @@ constexpr int kRows = 4;        // queries whose distances are computed together
 constexpr int kGroup = 64;      // queries that share some points in the cache
 constexpr int kCache = 131072;  // bytes of these points
 
-using Bits = Vector<long long>;
-
-// Whether any of the vector's bits is set.
-MMKD_INLINE bool any_of(const Bits* bits) {
-  const Bits& b = *bits;
-  return ((b[0] | b[1]) | (b[2] | b[3]) | (b[4] | b[5]) | (b[6] | b[7])) != 0;
-}
-
 // Candidates, ordered by distance and then by index.
 struct PackedCandidate {
   using Distance = float;
@@ -41,33 +33,48 @@ struct PairCandidate {
 
 // out[r][p] = sum over channels of (query r - point p)^2, for `blocks` blocks of kLanes points;
 // a block holds kLanes values of channel 0, then of channel 1, ...
-template <class T>
+template <int kBytes, class T>
 MMKD_INLINE void distances_of(const T* const (&query)[kRows], const T* points,
                               int64_t channels, int64_t blocks, T* out, int64_t stride) {
-  using V = Vector<T>;
+  using P = Pack<T, kBytes>;
   constexpr int lanes = kLanes<T>;
-  for (int64_t b = 0; b < blocks; ++b, points += channels * lanes) {
-    V sum[kRows] = {};
-    for (int64_t c = 0; c < channels; ++c) {
-      const V point = *reinterpret_cast<const V*>(points + c * lanes);
-      for (int r = 0; r < kRows; ++r) {
-        const V difference = query[r][c] - point;
-        sum[r] += difference * difference;
-      }
+  constexpr int vectors = kBytes < 64 ? 2 : 1;  // of each query, whose sums stay in registers
+  for (int64_t b = 0; b < blocks; ++b, points += channels * lanes)
+    for (int part = 0; part < lanes; part += vectors * P::size) {
+      typename P::type sum[kRows][vectors] = {};
+      for (int64_t c = 0; c < channels; ++c)
+        for (int v = 0; v < vectors; ++v) {
+          const typename P::type point = P::at(points + c * lanes + part + v * P::size);
+          for (int r = 0; r < kRows; ++r) {
+            const typename P::type difference = query[r][c] - point;
+            sum[r][v] += difference * difference;
+          }
+        }
+      for (int r = 0; r < kRows; ++r)
+        for (int v = 0; v < vectors; ++v)
+          P::at(out + r * stride + b * lanes + part + v * P::size) = sum[r][v];
     }
-    for (int r = 0; r < kRows; ++r)
-      *reinterpret_cast<V*>(out + r * stride + b * lanes) = sum[r];
-  }
+}
+
+// Whether any value of a block is below the limit; few blocks have one.
+template <int kBytes, class T>
+MMKD_INLINE bool any_below(const T* values, T limit) {
+  using P = Pack<T, kBytes>;
+  using Bits = typename Pack<long long, kBytes>::type;
+  Bits below = {};
+  for (int at = 0; at < kLanes<T>; at += P::size) below |= (Bits)(P::at(values + at) < limit);
+  long long any = 0;
+  for (int l = 0; l < kBytes / 8; ++l) any |= below[l];
+  return any != 0;
 }
 
 // Appends the points closer than `limit`, in their order; returns how many there are now.
-template <class C, class Item, class T>
+template <int kBytes, class C, class Item, class T>
 MMKD_INLINE int64_t append(const T* distances, int64_t count, T limit, int64_t first,
                            Item* items, int64_t size) {
   constexpr int lanes = kLanes<T>;
   for (int64_t at = 0; at < count; at += lanes) {
-    const Bits below = (Bits)(*reinterpret_cast<const Vector<T>*>(distances + at) < limit);
-    if (!any_of(&below)) continue;
+    if (!any_below<kBytes>(distances + at, limit)) continue;
     for (int l = 0; l < lanes; ++l) {
       items[size] = C::make(distances[at + l], first + at + l);
       size += distances[at + l] < limit;
@@ -78,22 +85,19 @@ MMKD_INLINE int64_t append(const T* distances, int64_t count, T limit, int64_t f
 
 using PairItem = std::pair<double, int64_t>;
 
-MMKD_CLONES void distances(const float* const (&query)[kRows], const float* points,
-                           int64_t channels, int64_t blocks, float* out, int64_t stride) {
-  distances_of<float>(query, points, channels, blocks, out, stride);
-}
-MMKD_CLONES void distances(const double* const (&query)[kRows], const double* points,
-                           int64_t channels, int64_t blocks, double* out, int64_t stride) {
-  distances_of<double>(query, points, channels, blocks, out, stride);
-}
-MMKD_CLONES int64_t append_below(const float* distances, int64_t count, float limit,
-                                 int64_t first, int64_t* items, int64_t size) {
-  return append<PackedCandidate>(distances, count, limit, first, items, size);
-}
-MMKD_CLONES int64_t append_below(const double* distances, int64_t count, double limit,
-                                 int64_t first, PairItem* items, int64_t size) {
-  return append<PairCandidate>(distances, count, limit, first, items, size);
-}
+#define DISTANCES(T, Candidate, Item, kBytes, VERSION)                                         \
+  VERSION void distances(const T* const (&query)[kRows], const T* points, int64_t channels,    \
+                         int64_t blocks, T* out, int64_t stride) {                             \
+    distances_of<kBytes>(query, points, channels, blocks, out, stride);                        \
+  }                                                                                            \
+  VERSION int64_t append_below(const T* distances, int64_t count, T limit, int64_t first,      \
+                               Item* items, int64_t size) {                                    \
+    return append<kBytes, Candidate>(distances, count, limit, first, items, size);             \
+  }
+#define FOR_FLOAT(kBytes, VERSION) DISTANCES(float, PackedCandidate, int64_t, kBytes, VERSION)
+#define FOR_DOUBLE(kBytes, VERSION) DISTANCES(double, PairCandidate, PairItem, kBytes, VERSION)
+MMKD_VERSIONS(FOR_FLOAT)
+MMKD_VERSIONS(FOR_DOUBLE)
 
 // The points of one sample in blocks of kLanes; the last is filled up with NaN, which is near
 // nothing.
@@ -162,7 +166,7 @@ void search(const T* query, int64_t queries, const T* points, int64_t n, int64_t
   if (kept == 0 || queries == 0) return;
   auto stored = uninitialized<T>(blocks * lanes * channels + 1);
   into_blocks(points, n, channels, stored.get());
-  const int64_t fit = kCache / (kVectorBytes * std::max<int64_t>(1, channels));
+  const int64_t fit = kCache / (64 * std::max<int64_t>(1, channels));
   const int64_t step = std::min<int64_t>(1024 / lanes, std::max<int64_t>(8, fit));
   for_each((queries + kGroup - 1) / kGroup, 1, [&](int64_t group) {
     const int64_t begin = group * kGroup, end = std::min(queries, begin + kGroup);

@@ -15,50 +15,51 @@ struct Axes {
   const T *x, *y, *z;  // y is nullptr for a row
 };
 
-template <class T>
-MMKD_INLINE void distances_at(const Axes<T>& from, const T* to, int64_t at, Vector<T>* out) {
-  const auto load = [](const T* p) { return reinterpret_cast<const Vector<T>*>(p); };
+template <int kBytes, class T>
+MMKD_INLINE void distances_at(const Axes<T>& from, const T* to, int64_t at,
+                              typename Pack<T, kBytes>::type* out) {
+  using P = Pack<T, kBytes>;
   if (!from.y) {
-    *out = *load(from.x + at);
+    *out = P::at(from.x + at);
     return;
   }
-  const Vector<T> x = *load(from.x + at) - to[0], y = *load(from.y + at) - to[1],
-                  z = *load(from.z + at) - to[2];
+  const typename P::type x = P::at(from.x + at) - to[0], y = P::at(from.y + at) - to[1],
+                         z = P::at(from.z + at) - to[2];
   *out = x * x + y * y + z * z;
 }
 
 // Brings `nearest` (n points, whole vectors) up to date with a point just taken; returns the
 // one that is furthest now, the first of equals.
-template <class T>
+template <int kBytes, class T>
 MMKD_INLINE int64_t take(const Axes<T>& from, const T* to, T* nearest, int64_t n) {
-  constexpr int lanes = kLanes<T>;
-  using V = Vector<T>;
-  using W = Vector<Whole<T>>;
+  using P = Pack<T, kBytes>;
+  using V = typename P::type;
+  using W = typename Pack<Whole<T>, kBytes>::type;
   V far = V{} - T(1);
   W index = {}, here;
-  for (int l = 0; l < lanes; ++l) here[l] = l;
-  for (int64_t at = 0; at < n; at += lanes, here += lanes) {
+  for (int l = 0; l < P::size; ++l) here[l] = l;
+  for (int64_t at = 0; at < n; at += P::size, here += P::size) {
     V distance;
-    distances_at<T>(from, to, at, &distance);
-    V& least = *reinterpret_cast<V*>(nearest + at);
+    distances_at<kBytes>(from, to, at, &distance);
+    V& least = P::at(nearest + at);
     least = distance < least ? distance : least;
     index = least > far ? here : index;
     far = least > far ? least : far;
   }
   int best = 0;
-  for (int l = 1; l < lanes; ++l)
+  for (int l = 1; l < P::size; ++l)
     if (far[l] > far[best] || (far[l] == far[best] && index[l] < index[best])) best = l;
   return index[best];
 }
 
-MMKD_CLONES int64_t take_next(const Axes<float>& from, const float* to, float* nearest,
-                              int64_t n) {
-  return take(from, to, nearest, n);
-}
-MMKD_CLONES int64_t take_next(const Axes<double>& from, const double* to, double* nearest,
-                              int64_t n) {
-  return take(from, to, nearest, n);
-}
+#define TAKE_NEXT(T, kBytes, VERSION)                                                      \
+  VERSION int64_t take_next(const Axes<T>& from, const T* to, T* nearest, int64_t n) {     \
+    return take<kBytes>(from, to, nearest, n);                                             \
+  }
+#define FOR_FLOAT(kBytes, VERSION) TAKE_NEXT(float, kBytes, VERSION)
+#define FOR_DOUBLE(kBytes, VERSION) TAKE_NEXT(double, kBytes, VERSION)
+MMKD_VERSIONS(FOR_FLOAT)
+MMKD_VERSIONS(FOR_DOUBLE)
 
 // Whole vectors that hold n values.
 template <class T>

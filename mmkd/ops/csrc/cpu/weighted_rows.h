@@ -16,19 +16,6 @@ namespace {
 
 constexpr int kMostVectors = 12;  // whose sums stay in 16 registers
 
-// kBytes at any address of an A. A vector that the processor has no register for would be kept
-// in memory: the size goes with the processor.
-template <class A, int kBytes>
-struct Pack {
-  typedef A type __attribute__((vector_size(kBytes), aligned(alignof(A)), may_alias));
-  static constexpr int size = kBytes / int(sizeof(A));
-
-  static MMKD_INLINE const type& at(const A* values) {
-    return *reinterpret_cast<const type*>(values);
-  }
-  static MMKD_INLINE type& at(A* values) { return *reinterpret_cast<type*>(values); }
-};
-
 // out[j] = sum over k of weights[k] * rows[offsets[k] + j], for kCount vectors.
 template <int kBytes, int kCount, class A>
 MMKD_INLINE void sum_vectors(const A* weights, const int64_t* offsets, int64_t count,
@@ -131,15 +118,13 @@ MMKD_INLINE void dot_rows(const int64_t* offsets, int64_t count, const A* rows,
     else                                                                                       \
       dot_rows<kBytes, true>(offsets, count, rows, factors, channels, out);                    \
   }
-#ifdef MMKD_VERSION
-SUMS_AND_DOTS(float, 32, MMKD_VERSION("arch=x86-64-v3"))
-SUMS_AND_DOTS(double, 32, MMKD_VERSION("arch=x86-64-v3"))
-SUMS_AND_DOTS(float, 16, MMKD_VERSION("default"))
-SUMS_AND_DOTS(double, 16, MMKD_VERSION("default"))
-#else
-SUMS_AND_DOTS(float, 16, )
-SUMS_AND_DOTS(double, 16, )
-#endif
+// 64 bytes gain nothing here.
+#define FOR_FLOAT(kBytes, VERSION) SUMS_AND_DOTS(float, (kBytes > 32 ? 32 : kBytes), VERSION)
+#define FOR_DOUBLE(kBytes, VERSION) SUMS_AND_DOTS(double, (kBytes > 32 ? 32 : kBytes), VERSION)
+MMKD_VERSIONS(FOR_FLOAT)
+MMKD_VERSIONS(FOR_DOUBLE)
+#undef FOR_FLOAT
+#undef FOR_DOUBLE
 #undef SUMS_AND_DOTS
 
 }  // namespace
