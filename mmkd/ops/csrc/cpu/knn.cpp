@@ -38,7 +38,7 @@ MMKD_INLINE void distances_of(const T* const (&query)[kRows], const T* points,
                               int64_t channels, int64_t blocks, T* out, int64_t stride) {
   using P = Pack<T, kBytes>;
   constexpr int lanes = kLanes<T>;
-  constexpr int vectors = kBytes < 64 ? 2 : 1;  // of each query, whose sums stay in registers
+  constexpr int vectors = 2;  // of each query: 8 sums, which stay in registers
   for (int64_t b = 0; b < blocks; ++b, points += channels * lanes)
     for (int part = 0; part < lanes; part += vectors * P::size) {
       typename P::type sum[kRows][vectors] = {};

@@ -118,9 +118,8 @@ MMKD_INLINE void dot_rows(const int64_t* offsets, int64_t count, const A* rows,
     else                                                                                       \
       dot_rows<kBytes, true>(offsets, count, rows, factors, channels, out);                    \
   }
-// 64 bytes gain nothing here.
-#define FOR_FLOAT(kBytes, VERSION) SUMS_AND_DOTS(float, (kBytes > 32 ? 32 : kBytes), VERSION)
-#define FOR_DOUBLE(kBytes, VERSION) SUMS_AND_DOTS(double, (kBytes > 32 ? 32 : kBytes), VERSION)
+#define FOR_FLOAT(kBytes, VERSION) SUMS_AND_DOTS(float, kBytes, VERSION)
+#define FOR_DOUBLE(kBytes, VERSION) SUMS_AND_DOTS(double, kBytes, VERSION)
 MMKD_VERSIONS(FOR_FLOAT)
 MMKD_VERSIONS(FOR_DOUBLE)
 #undef FOR_FLOAT
