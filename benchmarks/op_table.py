@@ -38,8 +38,9 @@ def growth_rows(cases):
                 cells += ['', '']
                 continue
             grown = case['ours_ms'] / sizes[1]['ours_ms']
-            cells += [f'{case["ours_ms"]:.1f} ({grown:.1f} x)',
-                      number(case.get('theirs_ratio'), '.4f')]
+            theirs = 'out of memory' if case.get('theirs_failed') \
+                else number(case.get('theirs_ratio'), '.4f')
+            cells += [f'{case["ours_ms"]:.1f} ({grown:.1f} x)', theirs]
         yield '| ' + ' | '.join(cells) + ' |'
 
 
@@ -59,6 +60,7 @@ def render(report):
     growth = list(growth_rows(report['cases']))
     if growth:
         lines += ['', '### Growth with the number of points', '',
-                  '| operator | ms at 4 x the points | ratio | ms at 16 x the points | ratio |',
+                  '| operator | ms at 4 x the points | ratio to theirs | ms at 16 x the points '
+                  '| ratio to theirs |',
                   '|---|---|---|---|---|', *growth]
     return '\n'.join(lines) + '\n'
