@@ -51,6 +51,7 @@ def render(report):
         *(f'- {key}: {value}' for key, value in (
             ('command', report['command']), ('date', report['date']), ('device', device),
             ('torch', report['torch']))),
+        *(f'- rows measured again: {command}' for command in report.get('again', ())),
         '- ms: medians; ratio ours / theirs: median of the paired ratios; x copy: ours / a copy of '
         'as many bytes as must be read and written, into a new tensor and into an old one', '',
         '| operator | size | compared with | ms ours / theirs | ratio | target | x copy (new) '

@@ -4,6 +4,7 @@
     python benchmarks/ops.py --quick            # one size, three rounds, to see that it runs
     python benchmarks/ops.py --device cuda
     python benchmarks/ops.py --only mean --scales 1
+    python benchmarks/ops.py --only mean --update    # replaces those rows of the recorded table
 
 Ours and theirs alternate in one process on one thread: process CPU time on the CPU, CUDA events
 on a GPU; the ratio is the median of the paired ratios. Sizes are PERFORMANCE's 1 x, and 4 and 16
@@ -27,6 +28,7 @@ import torch
 from machine import device_name
 from op_table import render
 
+RESULTS = Path(__file__).resolve().parent / 'results'
 BUDGET = 3.  # seconds that the rounds of one case may take; longer ones get a single round
 
 
@@ -92,10 +94,27 @@ def families():
     return [module for module in modules if hasattr(module, 'cases')]
 
 
+def stem_of(device):
+    return 'ops' if device == 'cpu' else f'ops_{device}'
+
+
+def merged(report, folder, device):
+    """The recorded report with the cases of ``report`` in the place of its own."""
+    recorded = json.loads((folder / f'{stem_of(device)}.json').read_text())
+    if (recorded['device'], recorded['torch']) != (report['device'], report['torch']):
+        raise SystemExit(f"--update: the table was recorded on {recorded['device']}, torch "
+                         f"{recorded['torch']}; record it anew")
+    new = {(case['name'], case['size']): case for case in report['cases']}
+    recorded['cases'] = [new.get((case['name'], case['size']), case)
+                         for case in recorded['cases']]
+    recorded['again'] = recorded.get('again', []) + [f"{report['command']}, {report['date']}"]
+    return recorded
+
+
 def write(report, out, device):
     """The report as ops.json and ops.md (ops_cuda.* on a GPU) in the folder ``out``."""
     out.mkdir(parents=True, exist_ok=True)
-    stem = 'ops' if device == 'cpu' else f'ops_{device}'
+    stem = stem_of(device)
     (out / f'{stem}.json').write_text(json.dumps(report, indent=1) + '\n')
     (out / f'{stem}.md').write_text(render(report))
 
@@ -109,6 +128,8 @@ def main():
     parser.add_argument('--only', help='cases whose name contains this; no file written')
     parser.add_argument('--scales', type=int, nargs='+', default=[1, 4, 16])
     parser.add_argument('--out', type=Path, help='folder of ops.json and ops.md')
+    parser.add_argument('--update', action='store_true', help='replace the rows of these cases in '
+                        'the recorded table, which says so')
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.quick:
@@ -118,7 +139,7 @@ def main():
                   device=device_name(args.device), cases=[])
     out = args.out
     if out is None and not (args.quick or args.only):
-        out = Path(__file__).parent / 'results'
+        out = RESULTS
     for module in families():
         for scale in args.scales:
             torch.manual_seed(0)
@@ -131,6 +152,8 @@ def main():
                     target=case.target, memcpy_target=case.memcpy_target,
                     **measure(case, args.device, 0. if args.quick else BUDGET)))
     print(render(report))
+    if args.update:
+        report, out = merged(report, RESULTS, args.device), RESULTS
     if out:
         write(report, out, args.device)
 

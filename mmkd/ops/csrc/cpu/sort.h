@@ -40,19 +40,24 @@ struct Entry {
   int64_t id, position;
 };
 
-// Least significant digit first, so equal digits keep their order. `Item` is what moves:
-// id and position packed into 64 bits where they fit, else an Entry.
+// Passes over the digits of ids of so many bits, and the bits of each digit.
+struct Digits {
+  explicit Digits(int id_bits)
+      : passes((id_bits + 10) / 11), width(passes ? (id_bits + passes - 1) / passes : 0) {}
+  int passes, width;
+};
+
+// Least significant digit first, so equal digits keep their order. `Item` is what moves: id and
+// position packed into 64 bits where they fit, else an Entry. An even number of passes leaves
+// the result in `items`, an odd one in `other`.
 template <class Item, class Id>
-void radix_sort(std::unique_ptr<Item[]>& items, int64_t n, int id_bits, const Id& id_of) {
-  if (n < 2 || id_bits == 0) return;
-  const int passes = (id_bits + 10) / 11, width = (id_bits + passes - 1) / passes;
-  const int64_t buckets = int64_t(1) << width;
+void radix_sort(Item* items, Item* other, int64_t n, const Digits& digits, const Id& id_of) {
+  const int64_t buckets = int64_t(1) << digits.width;
   const Chunks chunks(n);
-  auto other = uninitialized<Item>(n);
   std::vector<int64_t> offsets(chunks.count * buckets);
-  for (int pass = 0; pass < passes; ++pass) {
-    const int shift = pass * width;
-    const auto digit = [&](const Item& item) {
+  for (int pass = 0; pass < digits.passes; ++pass) {
+    const int shift = pass * digits.width;
+    const auto digit = [=](const Item& item) {
       return (uint64_t(id_of(item)) >> shift) & uint64_t(buckets - 1);
     };
     std::fill(offsets.begin(), offsets.end(), 0);
@@ -72,14 +77,17 @@ void radix_sort(std::unique_ptr<Item[]>& items, int64_t n, int id_bits, const Id
       int64_t* mine = offsets.data() + c * buckets;
       for (int64_t i = begin; i < end; ++i) other[mine[digit(items[i])]++] = items[i];
     });
-    items.swap(other);
+    std::swap(items, other);
   }
 }
 
 // Calls f(sorted, id_of, position_of, count) with the entries whose id is in [0, limit), sorted
-// by id and, within an id, by position. The others are left out.
+// by id and, within an id, by position. The others are left out. They are sorted inside the
+// memory of `order` and `scratch`, n each, which is the caller's for results (fresh memory costs
+// more than a pass): `sorted` may be `order` itself, `scratch` is free again.
 template <class Index, class F>
-void with_sorted(const Index* ids, int64_t n, int64_t limit, const F& f) {
+void with_sorted(const Index* ids, int64_t n, int64_t limit, int64_t* order, int64_t* scratch,
+                 const F& f) {
   const Chunks chunks(n);
   std::vector<int64_t> starts(chunks.count + 1, 0), largest(chunks.count, 0);
   chunks.each([&](int64_t c, int64_t begin, int64_t end) {
@@ -96,29 +104,31 @@ void with_sorted(const Index* ids, int64_t n, int64_t limit, const F& f) {
   const int64_t count = starts[chunks.count];
   const int id_bits = bit_length(*std::max_element(largest.begin(), largest.end()));
   const int position_bits = bit_length(n);
-  // Fill in order of position, leaving the invalid ones out.
-  const auto fill = [&](auto* items, const auto& make) {
+  const Digits digits(id_bits);
+  // Fills in order of position, leaving the invalid ones out; sorts; the result is in `to`.
+  const auto sort_into = [&](auto* to, auto* other, const auto& make, const auto& id_of) {
+    if (digits.passes % 2) std::swap(to, other);
     chunks.each([&](int64_t c, int64_t begin, int64_t end) {
       int64_t at = starts[c];
       for (int64_t i = begin; i < end; ++i)
-        if (ids[i] >= 0 && ids[i] < limit) items[at++] = make(ids[i], i);
+        if (ids[i] >= 0 && ids[i] < limit) to[at++] = make(ids[i], i);
     });
+    radix_sort(to, other, count, digits, id_of);
   };
   if (id_bits + position_bits <= 64) {
     const uint64_t mask = (uint64_t(1) << position_bits) - 1;
     const auto id_of = [=](uint64_t item) { return int64_t(item >> position_bits); };
     const auto position_of = [=](uint64_t item) { return int64_t(item & mask); };
-    auto items = uninitialized<uint64_t>(count);
-    fill(items.get(),
-         [&](int64_t id, int64_t i) { return (uint64_t(id) << position_bits) | uint64_t(i); });
-    radix_sort(items, count, id_bits, id_of);
-    f(items.get(), id_of, position_of, count);
+    auto* items = reinterpret_cast<uint64_t*>(order);
+    sort_into(items, reinterpret_cast<uint64_t*>(scratch),
+              [=](int64_t id, int64_t i) { return (uint64_t(id) << position_bits) | uint64_t(i); },
+              id_of);
+    f(items, id_of, position_of, count);
   } else {
     const auto id_of = [](const Entry& item) { return item.id; };
     const auto position_of = [](const Entry& item) { return item.position; };
-    auto items = uninitialized<Entry>(count);
-    fill(items.get(), [](int64_t id, int64_t i) { return Entry{id, i}; });
-    radix_sort(items, count, id_bits, id_of);
+    auto items = uninitialized<Entry>(count), other = uninitialized<Entry>(count);
+    sort_into(items.get(), other.get(), [](int64_t id, int64_t i) { return Entry{id, i}; }, id_of);
     f(items.get(), id_of, position_of, count);
   }
 }

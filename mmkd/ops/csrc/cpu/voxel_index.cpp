@@ -50,7 +50,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
   int64_t* inverse_of = mutable_data<int64_t>(inverse);
   int64_t* order_of = mutable_data<int64_t>(order);
   const int64_t limit = std::numeric_limits<int64_t>::max();
-  with_sorted(key, n, limit, [&](auto* items, auto& id_of, auto& position_of, int64_t count) {
+  with_sorted(key, n, limit, order_of, inverse_of,
+              [&](auto* items, auto& id_of, auto& position_of, int64_t count) {
     append_outside(key, n, limit, count, order_of);
     for (int64_t i = count; i < n; ++i) inverse_of[order_of[i]] = -1;
     const Chunks chunks(count);
@@ -70,14 +71,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
     int64_t* unique_of = mutable_data<int64_t>(unique);
     int64_t* start_of = mutable_data<int64_t>(starts);
     start_of[0] = 0;
-    // A segment belongs to the chunk that it begins in.
-    const auto next_first = [&](int64_t i) {
-      while (i < count && !is_first(i)) ++i;
-      return i;
-    };
-    chunks.each([&](int64_t c, int64_t begin, int64_t end) {
-      begin = next_first(begin);
-      end = next_first(end);
+    // A segment belongs to the chunk that it begins in. Where those begin is found before the
+    // items are overwritten.
+    std::vector<int64_t> bounds(chunks.count + 1, count);
+    for (int64_t c = 0; c < chunks.count; ++c)
+      for (bounds[c] = chunks.begin(c); bounds[c] < count && !is_first(bounds[c]);) ++bounds[c];
+    chunks.each([&](int64_t c, int64_t, int64_t) {
+      const int64_t begin = bounds[c], end = bounds[c + 1];
       int64_t segment = segments[c] - 1, last = -1;
       for (int64_t i = begin; i < end; ++i) {
         // No branch: whether a segment begins is anyone's guess. Its last element has the word.
@@ -104,16 +104,17 @@ std::tuple<Tensor, Tensor> csr_index(const Tensor& ids_in, int64_t num_segments)
   dispatch_index(ids.scalar_type(), "csr_index", [&](auto zero) {
     using Index = decltype(zero);
     const Index* id = data<Index>(ids);
-    with_sorted(id, n, num_segments,
+    auto scratch = uninitialized<int64_t>(n);
+    int64_t* order_of = mutable_data<int64_t>(order);
+    with_sorted(id, n, num_segments, order_of, scratch.get(),
                 [&](auto* items, auto& id_of, auto& position_of, int64_t count) {
-      int64_t* order_of = mutable_data<int64_t>(order);
-      for_each(count, 16384, [&](int64_t i) { order_of[i] = position_of(items[i]); });
-      append_outside(id, n, num_segments, count, order_of);
       // starts[s] = first sorted entry whose id is at least s.
       int64_t next = 0;
       for (int64_t i = 0; i < count; ++i)
         for (const int64_t s = id_of(items[i]); next <= s; ++next) start_of[next] = i;
       for (; next <= num_segments; ++next) start_of[next] = count;
+      for_each(count, 16384, [&](int64_t i) { order_of[i] = position_of(items[i]); });
+      append_outside(id, n, num_segments, count, order_of);
     });
   });
   return {order, starts};
