@@ -34,6 +34,18 @@ def index_of_coors(op, coors):
     return torch.stack(columns[::-1], 1).to(coors.dtype), parts
 
 
+def reduce_by_coors(feats, coors, reduce_type):
+    """What :func:`dynamic_scatter` returns, and the (N,) voxel of each point, -1 for none."""
+    check_choice('dynamic_scatter', 'reduce_type', reduce_type, ('sum', 'mean', 'max'))
+    check_tensor('dynamic_scatter', 'feats', feats, ('N', 'C'))
+    check_tensor('dynamic_scatter', 'coors', coors, (feats.shape[0], 'D'), INDEX)
+    check_same_device('dynamic_scatter', feats=feats, coors=coors)
+    voxel_coors, parts = index_of_coors('dynamic_scatter', coors)
+    if reduce_type == 'max':
+        return segment_max(feats, *parts)[0], voxel_coors, parts[0]
+    return segment_sum(feats, *parts, reduce_type == 'mean'), voxel_coors, parts[0]
+
+
 def dynamic_scatter(feats, coors, reduce_type='max'):
     """Reduce points that share voxel coordinates; stands in for ``mmcv.ops.dynamic_scatter``.
 
@@ -49,14 +61,7 @@ def dynamic_scatter(feats, coors, reduce_type='max'):
     Returns:
         tuple: (M, C) features, and (M, D) coordinates in ascending order.
     """
-    check_choice('dynamic_scatter', 'reduce_type', reduce_type, ('sum', 'mean', 'max'))
-    check_tensor('dynamic_scatter', 'feats', feats, ('N', 'C'))
-    check_tensor('dynamic_scatter', 'coors', coors, (feats.shape[0], 'D'), INDEX)
-    check_same_device('dynamic_scatter', feats=feats, coors=coors)
-    voxel_coors, parts = index_of_coors('dynamic_scatter', coors)
-    if reduce_type == 'max':
-        return segment_max(feats, *parts)[0], voxel_coors
-    return segment_sum(feats, *parts, reduce_type == 'mean'), voxel_coors
+    return reduce_by_coors(feats, coors, reduce_type)[:2]
 
 
 class DynamicScatter(nn.Module):

@@ -5,7 +5,7 @@ from torch import Tensor
 from .checks import check_integer, check_tensor
 from .grid import INT32_MAX, make_grid
 from .segments import unique_index_reference
-from .voxels import dynamic_voxelize, voxel_keys_reference
+from .voxels import dynamic_voxelize, voxel_coors_reference, voxel_keys_reference
 
 
 def hard_voxelize_reference(points: Tensor, voxel_size: list[float], low: list[float],
@@ -30,10 +30,8 @@ def hard_voxelize_reference(points: Tensor, voxel_size: list[float], low: list[f
     voxels = points.new_zeros(m * max_points, channels)
     inside = place >= 0
     voxels[place[inside]] = points[inside]
-    key = unique[by_first]
-    upper = key.div(cells[0], rounding_mode='floor')
-    coors = torch.stack([upper.div(cells[1], rounding_mode='floor'), upper % cells[1],
-                         key % cells[0]], 1).int()
+    coors = voxel_coors_reference(unique[by_first], cells)[:, 1:].clone(
+        memory_format=torch.contiguous_format)
     num_points = starts.diff()[by_first].clamp(max=max_points).int()
     return voxels.view(m, max_points, channels), coors, num_points, place
 

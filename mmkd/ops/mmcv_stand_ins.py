@@ -35,8 +35,7 @@ def grouping_operation(features, indices):
 
 def dynamic_scatter_3d(feats, coors, reduce_type='max'):
     """mmdet3d's variant of dynamic_scatter: also the voxel of each point, -1 for none, int32."""
-    features, voxel_coors = dynamic.dynamic_scatter(feats, coors, reduce_type)
-    _, (inverse, *_) = dynamic.index_of_coors('dynamic_scatter_3d', coors)
+    features, voxel_coors, inverse = dynamic.reduce_by_coors(feats, coors, reduce_type)
     return features, voxel_coors, inverse.int()
 
 

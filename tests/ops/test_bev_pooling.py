@@ -1,5 +1,4 @@
 """BEV pooling: against the volume formulation, its reference, BEVDet's rule and recordings."""
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +8,8 @@ from mmkd.ops import bev_pooling
 from mmkd.ops.bev_index import BEVPoolIndex, bev_pool_index, bev_pool_index_reference
 from mmkd.ops.bev_pooling import bev_pool, bev_pool_reference, bev_pool_v2
 
-from .common import DEVICES, FLOATS, assert_repeatable, same_bits
+from .common import DEVICES, FLOATS, assert_repeatable, recorded, same_bits
 
-RECORDED = Path(__file__).resolve().parents[3] / 'shared' / 'golden' / 'det3d'
 LOW, SIZE, CELLS = (-4., -3., -2.), (.5, .75, 2.), (16, 8, 2)
 
 
@@ -33,13 +31,6 @@ def pool_volume(depth, feature, cells, bev_shape):
     out = volume.new_zeros(int(np.prod(bev_shape)), feature.shape[-1])
     out = out.index_add(0, cells.flatten()[keep].long(), volume[keep])
     return out.view(*bev_shape, -1).permute(0, 4, 1, 2, 3)
-
-
-def recorded(name):
-    if not (RECORDED / f'{name}.npz').exists():
-        pytest.skip(f'no recordings at {RECORDED}')
-    with np.load(RECORDED / f'{name}.npz') as file:
-        return {key: torch.from_numpy(file[key]) for key in file.files}
 
 
 def v2_arguments(index, channels):
@@ -115,7 +106,7 @@ def test_value_and_gradient_are_those_of_the_volume(device, v2):
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_bevdets_index_value_and_gradient(device):
-    case = {k: v.to(device) for k, v in recorded('lss_viewtransform_ordinary').items()}
+    case = recorded('lss_viewtransform_ordinary', device)
     index = bev_pool_index(case['geometry'], (-6.4, -6.4, -10.), (.8, .8, 20.), (16, 16, 1))
     for name in ('ranks_bev', 'interval_starts', 'interval_lengths'):
         assert torch.equal(getattr(index, name), case[name]), name
@@ -139,7 +130,7 @@ def test_bevdets_index_value_and_gradient(device):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('ranks', [torch.int32, torch.int64])
 def test_the_values_that_bevdets_own_test_asserts(device, ranks):
-    case = {k: v.to(device) for k, v in recorded('bev_pool_v2_unittest').items()}
+    case = recorded('bev_pool_v2_unittest', device)
     depth, feat = case['depth'].requires_grad_(), case['feat'].requires_grad_()
     starts = torch.tensor([0, 2], device=device, dtype=ranks)
     out = bev_pool_v2(depth, feat, *(case[f'ranks_{n}'].to(ranks)

@@ -150,9 +150,9 @@ void max_backward(const T* grad, const int32_t* arg, const Segments segments, in
 
 Tensor segment_sum(const Tensor& rows_in, const Tensor& inverse, const Tensor& order,
                    const Tensor& starts, bool mean) {
-  const Tensor rows = contiguous(rows_in), in = contiguous(inverse), by = contiguous(order),
-               at = contiguous(starts);
-  const Segments segments = make_segments(in, by, at);
+  const Tensor rows = contiguous(rows_in);
+  const SegmentIndex index(inverse, order, starts);
+  const Segments segments = index.view;
   check_rows(rows, segments.rows);
   const int64_t channels = rows.size(1);
   Tensor out = new_empty(rows, {segments.count, channels}, rows.scalar_type());
@@ -169,9 +169,9 @@ Tensor segment_sum(const Tensor& rows_in, const Tensor& inverse, const Tensor& o
 
 Tensor gather_segments(const Tensor& values_in, const Tensor& inverse, const Tensor& order,
                        const Tensor& starts, bool mean) {
-  const Tensor values = contiguous(values_in), in = contiguous(inverse), by = contiguous(order),
-               at = contiguous(starts);
-  const Segments segments = make_segments(in, by, at);
+  const Tensor values = contiguous(values_in);
+  const SegmentIndex index(inverse, order, starts);
+  const Segments segments = index.view;
   check_rows(values, segments.count);
   const int64_t channels = values.size(1);
   Tensor out = new_empty(values, {segments.rows, channels}, values.scalar_type());
@@ -188,9 +188,9 @@ Tensor gather_segments(const Tensor& values_in, const Tensor& inverse, const Ten
 
 std::tuple<Tensor, Tensor> segment_max(const Tensor& rows_in, const Tensor& inverse,
                                        const Tensor& order, const Tensor& starts) {
-  const Tensor rows = contiguous(rows_in), in = contiguous(inverse), by = contiguous(order),
-               at = contiguous(starts);
-  const Segments segments = make_segments(in, by, at);
+  const Tensor rows = contiguous(rows_in);
+  const SegmentIndex index(inverse, order, starts);
+  const Segments segments = index.view;
   check_rows(rows, segments.rows);
   const int64_t channels = rows.size(1);
   Tensor out = new_empty(rows, {segments.count, channels}, rows.scalar_type());
@@ -210,9 +210,9 @@ std::tuple<Tensor, Tensor> segment_max(const Tensor& rows_in, const Tensor& inve
 
 Tensor segment_max_backward(const Tensor& grad_in, const Tensor& arg_in, const Tensor& inverse,
                             const Tensor& order, const Tensor& starts) {
-  const Tensor grad = contiguous(grad_in), arg = contiguous(arg_in), in = contiguous(inverse),
-               by = contiguous(order), at = contiguous(starts);
-  const Segments segments = make_segments(in, by, at);
+  const Tensor grad = contiguous(grad_in), arg = contiguous(arg_in);
+  const SegmentIndex index(inverse, order, starts);
+  const Segments segments = index.view;
   check_rows(grad, segments.count);
   check_rows(arg, segments.count);
   const int64_t channels = grad.size(1);

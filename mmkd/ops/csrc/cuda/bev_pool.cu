@@ -1,5 +1,6 @@
 // bev_pool_index, bev_pool and its backward on CUDA: one thread per number of the result.
 #include "../kernels/bev_pool.h"
+#include "../kernels/index.h"
 #include "launch.h"
 
 namespace mmkd {
@@ -61,7 +62,7 @@ void find_points(const Device& device, const Tensor& geometry, const Frustum& fr
            WritePoints<Index>{data<int64_t>(sorted), data<int64_t>(order), frustum,
                               mutable_data<Index>(points), mutable_data<Index>(pixels)});
   for_each(device, starts.numel(),
-           CellStarts<Index>{data<int64_t>(sorted), n, mutable_data<Index>(starts)});
+           FindStarts<Index>{data<int64_t>(sorted), n, mutable_data<Index>(starts)});
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> bev_pool_index(

@@ -1,6 +1,6 @@
 // hard_voxelize on CUDA: points sorted by cell, voxels then numbered by their first point.
 #include "../kernels/hard_voxelize.h"
-#include "launch.h"
+#include "sorted.h"
 
 namespace mmkd {
 namespace {
@@ -28,10 +28,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> hard_voxelize(
     for_each(device, n, VoxelKeys<T>{data<T>(points), nullptr, mutable_data<int64_t>(place),
                                      points.size(1), 1, make_grid(voxel_size, low, cells)});
   });
-  Tensor sortable = new_indices(), first = new_indices(), starts = new_indices();
-  for_each(device, n, SortableIds<int64_t>{data<int64_t>(place), kNoId,
-                                           mutable_data<int64_t>(sortable)});
-  const auto [sorted, order] = stable_sort(sortable);
+  Tensor first = new_indices(), starts = new_indices();
+  const auto [sorted, order] = sort_ids<int64_t>(device, place, kNoId);
   for_each(device, n, MarkFirst{data<int64_t>(sorted), mutable_data<int64_t>(first)});
   const Tensor segment = cumsum(first);
   for_each(device, n, FindFirstPoints{data<int64_t>(sorted), data<int64_t>(order),

@@ -1,7 +1,6 @@
 // voxel_keys, unique_index and csr_index on CUDA: torch's stable sort, and one pass around it.
-#include "../kernels/index.h"
 #include "../kernels/voxel_keys.h"
-#include "launch.h"
+#include "sorted.h"
 
 namespace mmkd {
 namespace {
@@ -35,15 +34,6 @@ Tensor voxel_coors(const Tensor& keys_in, const std::vector<int64_t>& cells) {
   return coors;
 }
 
-// (sorted ids, order), ids outside [0, limit) last.
-template <class Index>
-std::tuple<Tensor, Tensor> sort_ids(const Device& device, const Tensor& ids, int64_t limit) {
-  Tensor sortable = new_empty(ids, {ids.size(0)}, ScalarType::Long);
-  for_each(device, ids.size(0),
-           SortableIds<Index>{data<Index>(ids), limit, mutable_data<int64_t>(sortable)});
-  return stable_sort(sortable);
-}
-
 std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
   const Device device(keys_in);
   const Tensor keys = contiguous(keys_in);
@@ -63,17 +53,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
   return {unique, inverse, order, starts};
 }
 
-std::tuple<Tensor, Tensor> csr_index(const Tensor& ids_in, int64_t num_segments) {
-  const Device device(ids_in);
-  const Tensor ids = contiguous(ids_in);
-  Tensor sorted, order;
-  dispatch_index(ids.scalar_type(), "csr_index", [&](auto zero) {
-    std::tie(sorted, order) = sort_ids<decltype(zero)>(device, ids, num_segments);
-  });
-  Tensor starts = new_empty(ids, {num_segments + 1}, ScalarType::Long);
-  for_each(device, num_segments + 1,
-           FindStarts{data<int64_t>(sorted), ids.size(0), mutable_data<int64_t>(starts)});
-  return {order, starts};
+std::tuple<Tensor, Tensor> csr_index(const Tensor& ids, int64_t num_segments) {
+  return sorted_by_id(Device(ids), ids, num_segments);
 }
 
 MMKD_DEVICE_IMPL(m) {

@@ -85,26 +85,6 @@ struct WritePoints {
   }
 };
 
-// starts[cell] = first of the sorted points whose cell is at least this one.
-template <class Index>
-struct CellStarts {
-  const int64_t* sorted;
-  int64_t n;
-  Index* starts;
-
-  MMKD_HD void operator()(int64_t cell) const {
-    int64_t low = 0, high = n;
-    while (low < high) {
-      const int64_t middle = low + (high - low) / 2;
-      if (sorted[middle] < cell)
-        low = middle + 1;
-      else
-        high = middle;
-    }
-    starts[cell] = Index(low);
-  }
-};
-
 // What a cell sums: its points are places starts[cell] .. starts[cell + 1] of the ranks. Ranks
 // that are out of range are skipped.
 template <class Index>

@@ -48,10 +48,11 @@ struct WriteSegments {
 };
 
 // starts[s] = first place in the sorted ids whose id is at least s, by bisection.
+template <class Index>
 struct FindStarts {
   const int64_t* sorted;
   int64_t n;
-  int64_t* starts;
+  Index* starts;
 
   MMKD_HD void operator()(int64_t s) const {
     int64_t low = 0, high = n;
@@ -62,7 +63,7 @@ struct FindStarts {
       else
         high = middle;
     }
-    starts[s] = low;
+    starts[s] = Index(low);
   }
 };
 

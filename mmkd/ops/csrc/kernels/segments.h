@@ -41,6 +41,16 @@ inline Segments make_segments(const Tensor& inverse, const Tensor& order, const 
           starts.size(0) - 1};
 }
 
+// The tensors of an index, made contiguous and kept alive, and the view of them.
+struct SegmentIndex {
+  SegmentIndex(const Tensor& inverse, const Tensor& order, const Tensor& starts)
+      : inverse(contiguous(inverse)), order(contiguous(order)), starts(contiguous(starts)),
+        view(make_segments(this->inverse, this->order, this->starts)) {}
+
+  Tensor inverse, order, starts;
+  Segments view;
+};
+
 inline void check_rows(const Tensor& rows, int64_t count) {
   STD_TORCH_CHECK(rows.dim() == 2 && rows.size(0) == count, "expected ", count,
                   " rows of the index");
