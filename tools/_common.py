@@ -7,6 +7,8 @@ import traceback
 import _quiet  # noqa: F401 - before mmengine
 from mmengine.config import DictAction
 
+from mmkd.apis import end_processes
+
 
 def add_run_options(parser):
     """The options that train.py and test.py have in common."""
@@ -46,6 +48,7 @@ def run(main, args):
     """
     try:
         main(args)
+        end_processes()
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         in_step = any(frame.name == 'run_iter' for frame in frames)

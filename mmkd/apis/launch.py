@@ -1,8 +1,9 @@
-"""What the tools do between the config and the Runner: processes, and where to go on."""
+"""What the tools do around the Runner: processes, and where to go on."""
 import datetime
 import glob
 import os
 import re
+import time
 import zipfile
 
 from mmengine.device import get_device
@@ -25,6 +26,22 @@ def use_cpu_processes(cfg):
         type='MMDistributedDataParallel', broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False)))
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def end_processes():
+    """Leave the process group, so that a training that is done also exits as one.
+
+    Gloo's threads free the tensors of an exchange, for which they need the interpreter;
+    where it is already shutting down, the process aborts (``terminate called without an
+    active exception``) and the launcher reports that the training failed. Leaving the group
+    does not end these threads while a DistributedDataParallel model was ever built.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return
+    if distributed.get_backend() == 'gloo':
+        distributed.barrier()  # every exchange is over, and a barrier itself holds no tensor
+        time.sleep(0.1)  # the interpreter is free: the threads let go of their tensors
+    distributed.destroy_process_group()
 
 
 def latest_checkpoint(work_dir):
