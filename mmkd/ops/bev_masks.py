@@ -4,12 +4,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .batches import join, join_samples
 from .checks import (
     FLOATING,
     INDEX,
     check_choice,
     check_floats,
-    check_indices,
     check_integer,
     check_same_device,
     check_tensor,
@@ -77,27 +77,9 @@ def _(boxes, batch_index, xs, ys, batch_size):
     return boxes.new_empty(batch_size, ys.shape[0], xs.shape[0], dtype=torch.int64)
 
 
-def _join(name, parts, shape, dtypes):
-    """One tensor of a list with one for each sample."""
-    if not isinstance(parts, (list, tuple)):
-        raise ValueError(f'{OP}: {name} must be a list with a tensor for each sample, as the '
-                         f'boxes are, not {type(parts).__name__}')
-    if not parts:
-        raise ValueError(f'{OP}: the list of {name} is empty')
-    for i, part in enumerate(parts):
-        check_tensor(OP, f'{name}[{i}]', part, shape, dtypes)
-        first = parts[0]
-        if (part.shape[1:], part.dtype, part.device) != \
-                (first.shape[1:], first.dtype, first.device):
-            raise ValueError(f'{OP}: {name}[{i}] ({tuple(part.shape)}, {part.dtype}, '
-                             f'{part.device}) does not go with {name}[0] '
-                             f'({tuple(first.shape)}, {first.dtype}, {first.device})')
-    return torch.cat(list(parts))
-
-
 def _join_values(name, parts, dtypes, counts):
     """One tensor of a list with the values of the boxes of each sample."""
-    joined = _join(name, parts, ('K',), dtypes)
+    joined = join(OP, name, parts, ('K',), dtypes)
     if [len(part) for part in parts] != counts:
         raise ValueError(f'{OP}: {name} must have one entry for each box, but the samples have '
                          f'{counts} boxes and {[len(part) for part in parts]} {name}')
@@ -107,33 +89,15 @@ def _join_values(name, parts, dtypes, counts):
 def _join_boxes(boxes, batch_index, batch_size, labels, scale):
     """(K, C) boxes, their batch index or None, the batch size, labels and scale."""
     if isinstance(boxes, (list, tuple)):
-        if batch_index is not None:
-            raise ValueError(f'{OP}: a list of boxes has its batch index already')
-        if batch_size not in (None, len(boxes)):
-            raise ValueError(f'{OP}: {len(boxes)} tensors in the list of boxes, but batch_size '
-                             f'is {batch_size}')
-        joined = _join('boxes', boxes, ('K', 'C'), FLOATING)
+        joined, batch_index, batch_size = join_samples(OP, 'boxes', boxes, ('K', 'C'),
+                                                       batch_index, batch_size)
         counts = [len(part) for part in boxes]
         if labels is not None:
             labels = _join_values('labels', labels, INDEX, counts)
         if isinstance(scale, (list, tuple)):
             scale = _join_values('scale', scale, FLOATING, counts)
-        batch_index = torch.cat([torch.full((k,), i, device=joined.device)
-                                 for i, k in enumerate(counts)])
-        return joined, batch_index, len(boxes), labels, scale
-    check_tensor(OP, 'boxes', boxes, ('K', 'C'))
-    if batch_index is None:
-        if batch_size not in (None, 1):
-            raise ValueError(f'{OP}: batch_size {batch_size} needs a batch_index, or a list '
-                             'with the boxes of each sample')
-        return boxes, None, 1, labels, scale
-    check_tensor(OP, 'batch_index', batch_index, (len(boxes),), INDEX)
-    check_same_device(OP, boxes=boxes, batch_index=batch_index)
-    if batch_size is None:
-        batch_size = int(batch_index.max()) + 1 if len(batch_index) else 1
-    check_integer(OP, 'batch_size', batch_size)
-    check_indices(OP, 'batch_index', batch_index, 0, batch_size)
-    return boxes, batch_index.long(), batch_size, labels, scale
+        return joined, batch_index, batch_size, labels, scale
+    return *join_samples(OP, 'boxes', boxes, ('K', 'C'), batch_index, batch_size), labels, scale
 
 
 def _footprints(boxes, scale):

@@ -2,9 +2,10 @@
 import torch
 from torch import Tensor
 
+from .batches import join_samples
 from .checks import accumulator, check_choice, check_same_device, check_tensor
 from .interpolation import interpolate
-from .voxels import VoxelIndex, join_samples
+from .voxels import VoxelIndex
 
 CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
 
@@ -88,7 +89,8 @@ def devoxelize_trilinear(voxel_features, points, index, batch_index=None, node='
     check_tensor(op, 'voxel_features', voxel_features, (index.unique.shape[0], 'C'))
     size = None if batch_index is None and not isinstance(points, (list, tuple)) \
         else index.batch_size
-    points, batch_index, samples = join_samples(op, points, batch_index, size)
+    points, batch_index, samples = join_samples(op, 'points', points, ('N', 'C'), batch_index,
+                                                size)
     if samples != index.batch_size:
         raise ValueError(f'{op}: the index has {index.batch_size} samples: give a batch_index, '
                          'or a list with one cloud per sample')

@@ -2,6 +2,7 @@
 import torch
 from torch import Tensor
 
+from .batches import check_batch
 from .checks import FLOATING, INDEX, check_indices, check_integer, check_same_device, check_tensor
 
 
@@ -88,23 +89,14 @@ def draw_gaussian_heatmap(centres, radii, classes, num_classes, size, batch_inde
         raise ValueError(f'{op}: size must be two integers (Y, X), not {size!r}')
     for name, cells in zip('YX', size, strict=True):
         check_integer(op, f'size {name}', cells)
-    if batch_index is not None:
-        check_tensor(op, 'batch_index', batch_index, (count,), INDEX)
-    check_same_device(op, centres=centres, radii=radii, classes=classes, batch_index=batch_index)
+    check_same_device(op, centres=centres, radii=radii, classes=classes)
+    batch_index, batch_size = check_batch(op, 'centres', centres, batch_index, batch_size)
     check_indices(op, 'classes', classes, -1, num_classes)
     height, width = size
     classes = classes.long()
     planes = torch.where((classes >= 0) & (classes < num_classes), classes, -1)
-    if batch_index is None:
-        if batch_size not in (None, 1):
-            raise ValueError(f'{op}: batch_size {batch_size} needs a batch_index')
-        batch_size = 1
-    else:
-        if batch_size is None:
-            batch_size = int(batch_index.max()) + 1 if count else 1
-        check_integer(op, 'batch_size', batch_size)
-        check_indices(op, 'batch_index', batch_index, 0, batch_size)
-        planes = torch.where(planes >= 0, batch_index.long() * num_classes + planes, -1)
+    if batch_index is not None:
+        planes = torch.where(planes >= 0, batch_index * num_classes + planes, -1)
     cells = torch.stack([_truncated(centres[:, 0], width), _truncated(centres[:, 1], height)], 1)
     heatmap = _draw_gaussians(cells, _truncated(radii, 2 ** 53), planes,
                               batch_size * num_classes, height, width)

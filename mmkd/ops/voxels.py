@@ -4,7 +4,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import INDEX, check_indices, check_integer, check_same_device, check_tensor
+from .batches import join_samples
+from .checks import check_tensor
 from .grid import Grid, make_grid
 from .segments import unique_index
 
@@ -92,41 +93,6 @@ def _(keys, cells):
     return keys.new_empty(keys.shape[0], 4, dtype=torch.int32)
 
 
-def join_samples(op, points, batch_index, batch_size):
-    """One (N, C) tensor, its batch index (or None: one sample) and the batch size."""
-    if isinstance(points, (list, tuple)):
-        if batch_index is not None:
-            raise ValueError(f'{op}: a list of clouds has its batch index already')
-        if batch_size not in (None, len(points)) or not points:
-            raise ValueError(f'{op}: {len(points)} clouds in the list, but batch_size is '
-                             f'{batch_size}' if points else f'{op}: the list of clouds is empty')
-        for i, cloud in enumerate(points):
-            check_tensor(op, f'points[{i}]', cloud, ('N', 'C'))
-        first = points[0]
-        for i, cloud in enumerate(points):
-            if (cloud.shape[1], cloud.dtype, cloud.device) != \
-                    (first.shape[1], first.dtype, first.device):
-                raise ValueError(f'{op}: points[{i}] ({cloud.shape[1]} channels, {cloud.dtype}, '
-                                 f'{cloud.device}) does not go with points[0] '
-                                 f'({first.shape[1]}, {first.dtype}, {first.device})')
-        batch_index = torch.cat([torch.full((len(cloud),), i, device=first.device)
-                                 for i, cloud in enumerate(points)])
-        return torch.cat(list(points)), batch_index, len(points)
-    check_tensor(op, 'points', points, ('N', 'C'))
-    if batch_index is None:
-        if batch_size not in (None, 1):
-            raise ValueError(f'{op}: batch_size {batch_size} needs a batch_index, or a list '
-                             'with one cloud per sample')
-        return points, None, 1
-    check_tensor(op, 'batch_index', batch_index, (points.shape[0],), INDEX)
-    check_same_device(op, points=points, batch_index=batch_index)
-    if batch_size is None:
-        batch_size = int(batch_index.max()) + 1 if len(batch_index) else 1
-    check_integer(op, 'batch_size', batch_size)
-    check_indices(op, 'batch_index', batch_index, 0, batch_size)
-    return points, batch_index.long(), batch_size
-
-
 def voxel_index(points, voxel_size, point_cloud_range, batch_index=None, batch_size=None):
     """Put points into voxels and find the occupied ones.
 
@@ -152,8 +118,8 @@ def voxel_index(points, voxel_size, point_cloud_range, batch_index=None, batch_s
         ValueError: fewer than 3 channels, an integer cloud, sizes that are not positive, an
             empty range, a batch index outside the batch, more cells than int64 can number.
     """
-    points, batch_index, batch_size = join_samples('voxel_index', points, batch_index,
-                                                   batch_size)
+    points, batch_index, batch_size = join_samples('voxel_index', 'points', points, ('N', 'C'),
+                                                   batch_index, batch_size)
     if points.shape[1] < 3:
         raise ValueError(f'voxel_index: points must have at least the channels x, y, z, but '
                          f'their shape is {tuple(points.shape)}')
