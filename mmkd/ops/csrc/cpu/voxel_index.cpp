@@ -55,13 +55,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
     append_outside(key, n, limit, count, order_of);
     for (int64_t i = count; i < n; ++i) inverse_of[order_of[i]] = -1;
     const Chunks chunks(count);
-    const auto is_first = [&](int64_t i) {
-      return i == 0 || id_of(items[i]) != id_of(items[i - 1]);
-    };
+    const auto id_before = [&](int64_t i) { return i == 0 ? -1 : id_of(items[i - 1]); };
     std::vector<int64_t> segments(chunks.count + 1, 0);
     chunks.each([&](int64_t c, int64_t begin, int64_t end) {
-      int64_t firsts = 0;
-      for (int64_t i = begin; i < end; ++i) firsts += is_first(i);
+      // No branch, here and below: whether a segment begins is anyone's guess.
+      int64_t firsts = 0, last = id_before(begin);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t id = id_of(items[i]);
+        firsts += id != last;
+        last = id;
+      }
       segments[c + 1] = firsts;
     });
     for (int64_t c = 0; c < chunks.count; ++c) segments[c + 1] += segments[c];
@@ -74,13 +77,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
     // A segment belongs to the chunk that it begins in. Where those begin is found before the
     // items are overwritten.
     std::vector<int64_t> bounds(chunks.count + 1, count);
-    for (int64_t c = 0; c < chunks.count; ++c)
-      for (bounds[c] = chunks.begin(c); bounds[c] < count && !is_first(bounds[c]);) ++bounds[c];
+    for (int64_t c = 0; c < chunks.count; ++c) {
+      int64_t i = chunks.begin(c);
+      while (i < count && id_of(items[i]) == id_before(i)) ++i;
+      bounds[c] = i;
+    }
     chunks.each([&](int64_t c, int64_t, int64_t) {
       const int64_t begin = bounds[c], end = bounds[c + 1];
       int64_t segment = segments[c] - 1, last = -1;
       for (int64_t i = begin; i < end; ++i) {
-        // No branch: whether a segment begins is anyone's guess. Its last element has the word.
+        // Of what a segment's elements write, the last one's stays.
         const int64_t id = id_of(items[i]), position = position_of(items[i]);
         segment += id != last;
         last = id;
