@@ -62,7 +62,7 @@ Tensor ball_query(const Tensor& centres_in, const Tensor& points_in, double min_
   const Tensor centres = contiguous(centres_in), points = contiguous(points_in);
   STD_TORCH_CHECK(samples > 0 && centres.size(-1) == 3, "ball_query: (B, Q, 3), samples > 0");
   const int64_t b = centres.size(0), q = centres.size(1), n = points.size(1);
-  Tensor out = new_empty(centres, {b, q, samples}, ScalarType::Int);
+  Tensor out = new_output(centres, {b, q, samples}, ScalarType::Int);
   dispatch_coordinates(centres, points, "ball_query", [&](auto zero) {
     using T = decltype(zero);
     for (int64_t s = 0; s < b; ++s)

@@ -69,7 +69,7 @@ Tensor bev_mask(const Tensor& boxes_in, const std::optional<Tensor>& batch_in,
   std::optional<Tensor> batch;
   if (batch_in) batch = contiguous(*batch_in);
   const int64_t* batch_of = batch ? data<int64_t>(*batch) : nullptr;
-  Tensor instance = new_empty(boxes, {batch_size, ys.size(0), xs.size(0)}, ScalarType::Long);
+  Tensor instance = new_output(boxes, {batch_size, ys.size(0), xs.size(0)}, ScalarType::Long);
   int64_t* out = mutable_data<int64_t>(instance);
   if (boxes.scalar_type() == ScalarType::Double)
     first_boxes<double>(boxes, batch_of, xs, ys, batch_size, out);

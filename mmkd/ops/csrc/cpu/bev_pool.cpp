@@ -108,8 +108,7 @@ Tensor bev_pool(const Tensor& depth_in, const Tensor& feat_in, const Tensor& ran
                starts = contiguous(starts_in);
   check_pool(depth, feat, ranks_depth, ranks_feat, starts);
   const int64_t cells = starts.size(0) - 1, channels = feat.size(feat.dim() - 1);
-  Tensor out = new_empty(feat, {cells, channels}, feat.scalar_type());
-  prefer_huge_pages(out);
+  Tensor out = new_output(feat, {cells, channels}, feat.scalar_type());
   dispatch_floating(feat.scalar_type(), "bev_pool", [&](auto zero) {
     dispatch_index(starts.scalar_type(), "bev_pool", [&](auto index) {
       using T = decltype(zero);
@@ -149,7 +148,7 @@ std::tuple<Tensor, Tensor> bev_pool_backward(
   check_pool_backward(grad, depth, feat, cells, pixels_of, order, starts);
   const int64_t channels = grad.size(1), pixels = rows_of(feat);
   Tensor grad_depth = new_zeros(depth, {depth.numel()}, depth.scalar_type());
-  Tensor grad_feat = new_empty(feat, {pixels, channels}, feat.scalar_type());
+  Tensor grad_feat = new_output(feat, {pixels, channels}, feat.scalar_type());
   dispatch_floating(feat.scalar_type(), "bev_pool_backward", [&](auto zero) {
     dispatch_index(cells.scalar_type(), "bev_pool_backward", [&](auto index) {
       using T = decltype(zero);

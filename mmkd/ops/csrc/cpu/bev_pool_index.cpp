@@ -63,8 +63,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> bev_pool_index(
                 n = batch * cameras * bins * height * width,
                 bev_cells = batch * grid_cells[0] * grid_cells[1] * grid_cells[2];
   const auto type = wide ? ScalarType::Long : ScalarType::Int;
-  Tensor cells = new_empty(geometry, {batch, cameras, bins, height, width}, type);
-  Tensor points = new_empty(geometry, {n}, type), pixels = new_empty(geometry, {n}, type);
+  Tensor cells = new_output(geometry, {batch, cameras, bins, height, width}, type);
+  Tensor points = new_output(geometry, {n}, type), pixels = new_output(geometry, {n}, type);
   Tensor starts = new_zeros(geometry, {bev_cells + 1}, type);
   if (n == 0) return {cells, points, pixels, starts};
   dispatch_index(type, "bev_pool_index", [&](auto index) {

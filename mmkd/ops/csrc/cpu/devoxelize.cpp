@@ -16,8 +16,8 @@ std::tuple<Tensor, Tensor> trilinear_corners(const Tensor& points_in,
   std::optional<Tensor> batch;
   if (batch_in) batch = contiguous(*batch_in);
   const bool wide = points.scalar_type() == ScalarType::Double;
-  Tensor indices = new_empty(points, {n, 8}, ScalarType::Long);
-  Tensor weights = new_empty(points, {n, 8}, wide ? ScalarType::Double : ScalarType::Float);
+  Tensor indices = new_output(points, {n, 8}, ScalarType::Long);
+  Tensor weights = new_output(points, {n, 8}, wide ? ScalarType::Double : ScalarType::Float);
   dispatch_floating(points.scalar_type(), "trilinear_corners", [&](auto zero) {
     using T = decltype(zero);
     const TrilinearCorners<T> corners{data<T>(points),
@@ -35,7 +35,9 @@ std::tuple<Tensor, Tensor> trilinear_corners(const Tensor& points_in,
   return {indices, weights};
 }
 
-STABLE_TORCH_LIBRARY_IMPL(mmkd, CPU, m) { m.impl("trilinear_corners", TORCH_BOX(&trilinear_corners)); }
+STABLE_TORCH_LIBRARY_IMPL(mmkd, CPU, m) {
+  m.impl("trilinear_corners", TORCH_BOX(&trilinear_corners));
+}
 
 }  // namespace
 }  // namespace mmkd

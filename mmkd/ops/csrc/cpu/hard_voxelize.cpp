@@ -105,7 +105,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> hard_voxelize(
   int64_t most = std::min(n, total);
   if (max_voxels >= 0) most = std::min(most, max_voxels);
   const VoxelGrid grid = make_grid(voxel_size, low, cells);
-  Tensor place = new_empty(points, {n}, ScalarType::Long), voxels, coors, num_points;
+  Tensor place = new_output(points, {n}, ScalarType::Long), voxels, coors, num_points;
   int64_t* places = mutable_data<int64_t>(place);
   auto first = uninitialized<int64_t>(most);
   auto count = uninitialized<int32_t>(most);
@@ -116,10 +116,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> hard_voxelize(
     const bool narrow = total <= int64_t(1) << 32 && most <= (int64_t(1) << 31) - 1;
     const int64_t m = (narrow ? number_voxels<uint32_t, int32_t> : number_voxels<int64_t, int64_t>)(
         n, max_points, most, places, first.get(), count.get());
-    voxels = new_empty(points, {m, max_points, channels}, points.scalar_type());
-    coors = new_empty(points, {m, 3}, ScalarType::Int);
-    num_points = new_empty(points, {m}, ScalarType::Int);
-    prefer_huge_pages(voxels);
+    voxels = new_output(points, {m, max_points, channels}, points.scalar_type());
+    coors = new_output(points, {m, 3}, ScalarType::Int);
+    num_points = new_output(points, {m}, ScalarType::Int);
     fill_voxels(from, n, channels, max_points, places, first.get(), count.get(), m, grid,
                 mutable_data<T>(voxels), mutable_data<int32_t>(coors));
     std::copy(count.get(), count.get() + m, mutable_data<int32_t>(num_points));

@@ -58,8 +58,7 @@ Tensor draw_gaussians(const Tensor& centres_in, const Tensor& radii_in, const Te
   const int64_t *centre = data<int64_t>(centres), *radius = data<int64_t>(radii),
                 *plane = data<int64_t>(planes);
   const int64_t n = planes.size(0), cells = height * width;
-  Tensor heatmap = new_empty(centres, {num_planes, height, width}, ScalarType::Float);
-  prefer_huge_pages(heatmap);
+  Tensor heatmap = new_output(centres, {num_planes, height, width}, ScalarType::Float);
   float* out = mutable_data<float>(heatmap);
   const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, cells));
   torch::stable::parallel_for(0, num_planes, grain, [&](int64_t begin, int64_t end) {

@@ -35,8 +35,7 @@ Tensor interpolate(const Tensor& features_in, const Tensor& indices_in,
   const Tensor features = contiguous(features_in), indices = contiguous(indices_in),
                weights = contiguous(weights_in);
   const int64_t n = indices.size(0), k = indices.size(1), c = features.size(1);
-  Tensor out = new_empty(features, {n, c}, features.scalar_type());
-  prefer_huge_pages(out);
+  Tensor out = new_output(features, {n, c}, features.scalar_type());
   dispatch_floating(features.scalar_type(), "interpolate", [&](auto zero) {
     using T = decltype(zero);
     check_interpolation<T>("interpolate", indices, weights);
@@ -64,8 +63,7 @@ Tensor interpolate_features(const Tensor& grad_in, const Tensor& weights_in,
   const Tensor grad = contiguous(grad_in), weights = contiguous(weights_in),
                order = contiguous(order_in), starts = contiguous(starts_in);
   const int64_t m = starts.size(0) - 1, k = weights.size(1), c = grad.size(1);
-  Tensor out = new_empty(grad, {m, c}, grad.scalar_type());
-  prefer_huge_pages(out);
+  Tensor out = new_output(grad, {m, c}, grad.scalar_type());
   dispatch_floating(grad.scalar_type(), "interpolate_features", [&](auto zero) {
     using T = decltype(zero);
     check_interpolation_index<T>("interpolate_features", grad, weights, order, starts);
@@ -97,7 +95,7 @@ Tensor interpolate_weights(const Tensor& grad_in, const Tensor& features_in,
   dispatch_floating(features.scalar_type(), "interpolate_weights", [&](auto zero) {
     using T = decltype(zero);
     check_interpolation_grad("interpolate_weights", grad, features, indices);
-    out = new_empty(features, {n, k}, kAccumulatorType<T>);
+    out = new_output(features, {n, k}, kAccumulatorType<T>);
     dispatch_index(indices.scalar_type(), "interpolate_weights", [&](auto index) {
       using Index = decltype(index);
       for_each(n * k, grain(c),

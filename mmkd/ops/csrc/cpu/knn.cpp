@@ -206,8 +206,8 @@ std::tuple<Tensor, Tensor> knn(const Tensor& query_in, const Tensor& points_in, 
         std::conditional_t<std::is_same_v<T, float>, PackedCandidate, PairCandidate>;
     const int64_t b = query.size(0), q = query.size(1), c = query.size(2), n = points.size(1);
     const Lengths query_lengths(query_lengths_in, b), point_lengths(point_lengths_in, b);
-    indices = new_empty(query, {b, q, k}, ScalarType::Long);
-    squares = new_empty(query, {b, q, k}, query.scalar_type());
+    indices = new_output(query, {b, q, k}, ScalarType::Long);
+    squares = new_output(query, {b, q, k}, query.scalar_type());
     int64_t* index = mutable_data<int64_t>(indices);
     T* square = mutable_data<T>(squares);
     std::fill(index, index + indices.numel(), -1);

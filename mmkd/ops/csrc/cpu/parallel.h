@@ -29,16 +29,18 @@ MMKD_PREFETCHING void prefetch(uintptr_t address) {
   __builtin_prefetch(reinterpret_cast<const void*>(address));
 }
 
-// Ask for huge pages behind a large new tensor: otherwise the first write to each 4 KiB costs a
-// page fault, which for outputs of tens of megabytes takes longer than filling them.
-inline void prefer_huge_pages(const Tensor& t) {
+// A new tensor, as new_empty's, with huge pages behind it where it is large: otherwise the first
+// write to each 4 KiB costs a page fault, which takes longer than filling them.
+inline Tensor new_output(const Tensor& like, std::initializer_list<int64_t> sizes, ScalarType t) {
+  Tensor out = new_empty(like, sizes, t);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr uintptr_t page = 2u << 20;
-  const auto first = reinterpret_cast<uintptr_t>(t.mutable_data_ptr());
-  const auto last = first + t.numel() * t.element_size();
+  const auto first = reinterpret_cast<uintptr_t>(out.mutable_data_ptr());
+  const auto last = first + out.numel() * out.element_size();
   const auto begin = (first + page - 1) / page * page, end = last / page * page;
   if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #endif
+  return out;
 }
 
 }  // namespace mmkd

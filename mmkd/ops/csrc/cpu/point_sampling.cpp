@@ -97,7 +97,7 @@ template <template <class> class Distances>
 Tensor sample(const Tensor& in, int64_t last, int64_t count, const char* op) {
   const Tensor input = contiguous(in);
   const int64_t b = input.size(0), n = input.size(1);
-  Tensor out = new_empty(input, {b, count}, ScalarType::Int);
+  Tensor out = new_output(input, {b, count}, ScalarType::Int);
   int32_t* chosen = mutable_data<int32_t>(out);
   dispatch_sampling(input, last, count, op, [&](auto zero) {
     using T = decltype(zero);

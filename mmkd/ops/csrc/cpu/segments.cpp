@@ -155,8 +155,7 @@ Tensor segment_sum(const Tensor& rows_in, const Tensor& inverse, const Tensor& o
   const Segments segments = index.view;
   check_rows(rows, segments.rows);
   const int64_t channels = rows.size(1);
-  Tensor out = new_empty(rows, {segments.count, channels}, rows.scalar_type());
-  prefer_huge_pages(out);
+  Tensor out = new_output(rows, {segments.count, channels}, rows.scalar_type());
   if (channels == 0) return out;
   dispatch_floating(rows.scalar_type(), "segment_sum", [&](auto zero) {
     using T = decltype(zero);
@@ -174,8 +173,7 @@ Tensor gather_segments(const Tensor& values_in, const Tensor& inverse, const Ten
   const Segments segments = index.view;
   check_rows(values, segments.count);
   const int64_t channels = values.size(1);
-  Tensor out = new_empty(values, {segments.rows, channels}, values.scalar_type());
-  prefer_huge_pages(out);
+  Tensor out = new_output(values, {segments.rows, channels}, values.scalar_type());
   if (channels == 0) return out;
   dispatch_floating(values.scalar_type(), "gather_segments", [&](auto zero) {
     using T = decltype(zero);
@@ -193,10 +191,8 @@ std::tuple<Tensor, Tensor> segment_max(const Tensor& rows_in, const Tensor& inve
   const Segments segments = index.view;
   check_rows(rows, segments.rows);
   const int64_t channels = rows.size(1);
-  Tensor out = new_empty(rows, {segments.count, channels}, rows.scalar_type());
-  Tensor arg = new_empty(rows, {segments.count, channels}, ScalarType::Int);
-  prefer_huge_pages(out);
-  prefer_huge_pages(arg);
+  Tensor out = new_output(rows, {segments.count, channels}, rows.scalar_type());
+  Tensor arg = new_output(rows, {segments.count, channels}, ScalarType::Int);
   if (channels == 0) return {out, arg};
   dispatch_floating(rows.scalar_type(), "segment_max", [&](auto zero) {
     using T = decltype(zero);
@@ -218,8 +214,7 @@ Tensor segment_max_backward(const Tensor& grad_in, const Tensor& arg_in, const T
   const int64_t channels = grad.size(1);
   STD_TORCH_CHECK(arg.scalar_type() == ScalarType::Int && arg.size(1) == channels,
                   "arg must be int32 and have the gradient's shape");
-  Tensor out = new_empty(grad, {segments.rows, channels}, grad.scalar_type());
-  prefer_huge_pages(out);
+  Tensor out = new_output(grad, {segments.rows, channels}, grad.scalar_type());
   if (channels == 0) return out;
   dispatch_floating(grad.scalar_type(), "segment_max_backward", [&](auto zero) {
     using T = decltype(zero);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <numeric>
+#include <utility>
 
 #include "parallel.h"
 
@@ -40,56 +42,85 @@ struct Entry {
   int64_t id, position;
 };
 
-// Passes over the digits of ids of so many bits, and the bits of each digit.
+// Sorts one bucket by the lowest `bits` of its ids, least significant digit first, so that equal
+// ids keep their order. An even number of digits leaves the result in `items`, an odd one in
+// `other`.
 struct Digits {
-  explicit Digits(int id_bits)
-      : passes((id_bits + 10) / 11), width(passes ? (id_bits + passes - 1) / passes : 0) {}
-  int passes, width;
+  explicit Digits(int bits)
+      : count((bits + 10) / 11), width(count ? (bits + count - 1) / count : 0) {}
+
+  template <class Item, class Id>
+  void sort(Item* items, Item* other, int64_t n, const Id& id_of) const {
+    const uint64_t mask = (uint64_t(1) << width) - 1;
+    std::vector<int64_t> next(mask + 1);
+    for (int pass = 0; pass < count; ++pass) {
+      const auto digit = [&](const Item& item) {
+        return (uint64_t(id_of(item)) >> (pass * width)) & mask;
+      };
+      std::fill(next.begin(), next.end(), 0);
+      for (int64_t i = 0; i < n; ++i) ++next[digit(items[i])];
+      int64_t total = 0;
+      for (int64_t& start : next) total += std::exchange(start, total);
+      for (int64_t i = 0; i < n; ++i) other[next[digit(items[i])]++] = items[i];
+      std::swap(items, other);
+    }
+  }
+
+  int count, width;
 };
 
-// Least significant digit first, so equal digits keep their order. `Item` is what moves: id and
-// position packed into 64 bits where they fit, else an Entry. An even number of passes leaves
-// the result in `items`, an odd one in `other`.
-template <class Item, class Id>
-void radix_sort(Item* items, Item* other, int64_t n, const Digits& digits, const Id& id_of) {
-  const int64_t buckets = int64_t(1) << digits.width;
+// Sorts by the highest bits into buckets that fit in a core's cache, in order of position, then
+// each bucket by the bits below. Elements without an id in [0, limit) come last.
+//
+// `Item` is what moves, made by make(id, position). `items` holds the result; `other` as many.
+template <class Item, class Index, class Make, class Id>
+void bucket_sort(const Index* ids, int64_t n, int64_t limit, int64_t count, int id_bits,
+                 Item* items, Item* other, const Make& make, const Id& id_of) {
+  const int top = std::min({11, id_bits, bit_length(count / 4096)});
+  const int64_t buckets = int64_t(1) << top;
+  const auto bucket_of = [=](int64_t id) {
+    return uint64_t(id) < uint64_t(limit) ? id >> (id_bits - top) : buckets;
+  };
+  const Digits below(id_bits - top);
+  if (below.count % 2) std::swap(items, other);
   const Chunks chunks(n);
-  std::vector<int64_t> offsets(chunks.count * buckets);
-  for (int pass = 0; pass < digits.passes; ++pass) {
-    const int shift = pass * digits.width;
-    const auto digit = [=](const Item& item) {
-      return (uint64_t(id_of(item)) >> shift) & uint64_t(buckets - 1);
-    };
-    std::fill(offsets.begin(), offsets.end(), 0);
-    chunks.each([&](int64_t c, int64_t begin, int64_t end) {
-      int64_t* mine = offsets.data() + c * buckets;
-      for (int64_t i = begin; i < end; ++i) ++mine[digit(items[i])];
-    });
-    int64_t total = 0;
-    for (int64_t b = 0; b < buckets; ++b) {
-      for (int64_t c = 0; c < chunks.count; ++c) {
-        const int64_t here = offsets[c * buckets + b];
-        offsets[c * buckets + b] = total;
-        total += here;
-      }
-    }
-    chunks.each([&](int64_t c, int64_t begin, int64_t end) {
-      int64_t* mine = offsets.data() + c * buckets;
-      for (int64_t i = begin; i < end; ++i) other[mine[digit(items[i])]++] = items[i];
-    });
-    std::swap(items, other);
+  std::vector<int64_t> next(chunks.count * (buckets + 1), 0), starts(buckets + 1);
+  chunks.each([&](int64_t c, int64_t begin, int64_t end) {
+    int64_t* mine = next.data() + c * (buckets + 1);
+    for (int64_t i = begin; i < end; ++i) ++mine[bucket_of(ids[i])];
+  });
+  int64_t total = 0;
+  for (int64_t b = 0; b <= buckets; ++b) {
+    starts[b] = total;
+    for (int64_t c = 0; c < chunks.count; ++c)
+      total += std::exchange(next[c * (buckets + 1) + b], total);
   }
+  chunks.each([&](int64_t c, int64_t begin, int64_t end) {
+    int64_t* mine = next.data() + c * (buckets + 1);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t bucket = bucket_of(ids[i]);
+      items[mine[bucket]++] = make(bucket < buckets ? ids[i] : 0, i);
+    }
+  });
+  // A bucket belongs to the chunk that it begins in: as much work for each, of any sizes.
+  chunks.each([&](int64_t, int64_t begin, int64_t end) {
+    int64_t b = std::lower_bound(starts.begin(), starts.begin() + buckets, begin) - starts.begin();
+    for (; b < buckets && starts[b] < end; ++b)
+      below.sort(items + starts[b], other + starts[b], starts[b + 1] - starts[b], id_of);
+  });
+  if (below.count % 2) std::copy(items + count, items + n, other + count);
 }
 
-// Calls f(sorted, id_of, position_of, count) with the entries whose id is in [0, limit), sorted
-// by id and, within an id, by position. The others are left out. They are sorted inside the
-// memory of `order` and `scratch`, n each, which is the caller's for results (fresh memory costs
-// more than a pass): `sorted` may be `order` itself, `scratch` is free again.
+// Calls f(sorted, id_of, position_of, count) with `count` entries whose id is in [0, limit),
+// sorted by id and, within an id, by position; behind them those without such an id, by
+// position. They are sorted inside the memory of `order` and `scratch`, n each, which is the
+// caller's for results (fresh memory costs more than a pass): `sorted` may be `order` itself,
+// `scratch` is free again.
 template <class Index, class F>
 void with_sorted(const Index* ids, int64_t n, int64_t limit, int64_t* order, int64_t* scratch,
                  const F& f) {
   const Chunks chunks(n);
-  std::vector<int64_t> starts(chunks.count + 1, 0), largest(chunks.count, 0);
+  std::vector<int64_t> counts(chunks.count, 0), largest(chunks.count, 0);
   chunks.each([&](int64_t c, int64_t begin, int64_t end) {
     int64_t count = 0, most = 0;
     for (int64_t i = begin; i < end; ++i) {
@@ -97,38 +128,29 @@ void with_sorted(const Index* ids, int64_t n, int64_t limit, int64_t* order, int
       count += valid;
       most = valid ? std::max<int64_t>(most, ids[i]) : most;
     }
-    starts[c + 1] = count;
+    counts[c] = count;
     largest[c] = most;
   });
-  for (int64_t c = 0; c < chunks.count; ++c) starts[c + 1] += starts[c];
-  const int64_t count = starts[chunks.count];
+  const int64_t count = std::accumulate(counts.begin(), counts.end(), int64_t(0));
   const int id_bits = bit_length(*std::max_element(largest.begin(), largest.end()));
   const int position_bits = bit_length(n);
-  const Digits digits(id_bits);
-  // Fills in order of position, leaving the invalid ones out; sorts; the result is in `to`.
-  const auto sort_into = [&](auto* to, auto* other, const auto& make, const auto& id_of) {
-    if (digits.passes % 2) std::swap(to, other);
-    chunks.each([&](int64_t c, int64_t begin, int64_t end) {
-      int64_t at = starts[c];
-      for (int64_t i = begin; i < end; ++i)
-        if (ids[i] >= 0 && ids[i] < limit) to[at++] = make(ids[i], i);
-    });
-    radix_sort(to, other, count, digits, id_of);
-  };
   if (id_bits + position_bits <= 64) {
     const uint64_t mask = (uint64_t(1) << position_bits) - 1;
+    const auto make = [=](int64_t id, int64_t i) {
+      return (uint64_t(id) << position_bits) | uint64_t(i);
+    };
     const auto id_of = [=](uint64_t item) { return int64_t(item >> position_bits); };
     const auto position_of = [=](uint64_t item) { return int64_t(item & mask); };
     auto* items = reinterpret_cast<uint64_t*>(order);
-    sort_into(items, reinterpret_cast<uint64_t*>(scratch),
-              [=](int64_t id, int64_t i) { return (uint64_t(id) << position_bits) | uint64_t(i); },
-              id_of);
+    bucket_sort(ids, n, limit, count, id_bits, items, reinterpret_cast<uint64_t*>(scratch), make,
+                id_of);
     f(items, id_of, position_of, count);
   } else {
+    const auto make = [](int64_t id, int64_t i) { return Entry{id, i}; };
     const auto id_of = [](const Entry& item) { return item.id; };
     const auto position_of = [](const Entry& item) { return item.position; };
-    auto items = uninitialized<Entry>(count), other = uninitialized<Entry>(count);
-    sort_into(items.get(), other.get(), [](int64_t id, int64_t i) { return Entry{id, i}; }, id_of);
+    auto items = uninitialized<Entry>(n), other = uninitialized<Entry>(n);
+    bucket_sort(ids, n, limit, count, id_bits, items.get(), other.get(), make, id_of);
     f(items.get(), id_of, position_of, count);
   }
 }

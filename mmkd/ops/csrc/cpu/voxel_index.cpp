@@ -10,7 +10,7 @@ Tensor voxel_keys(const Tensor& points_in, const std::optional<Tensor>& batch_in
                   const std::vector<double>& low, const std::vector<int64_t>& cells) {
   const Tensor points = contiguous(points_in);
   const int64_t n = points.size(0);
-  Tensor keys = new_empty(points, {n}, ScalarType::Long);
+  Tensor keys = new_output(points, {n}, ScalarType::Long);
   std::optional<Tensor> batch;
   if (batch_in) batch = contiguous(*batch_in);
   dispatch_floating(points.scalar_type(), "voxel_keys", [&](auto zero) {
@@ -26,17 +26,10 @@ Tensor voxel_keys(const Tensor& points_in, const std::optional<Tensor>& batch_in
 Tensor voxel_coors(const Tensor& keys_in, const std::vector<int64_t>& cells) {
   const Tensor keys = contiguous(keys_in);
   const int64_t n = keys.size(0);
-  Tensor coors = new_empty(keys, {n, 4}, ScalarType::Int);
+  Tensor coors = new_output(keys, {n, 4}, ScalarType::Int);
   for_each(n, 16384, VoxelCoors{data<int64_t>(keys), cells[0], cells[1], cells[2],
                                 mutable_data<int32_t>(coors)});
   return coors;
-}
-
-// Those that belong to no segment, behind the `count` sorted ones.
-template <class Index>
-void append_outside(const Index* ids, int64_t n, int64_t limit, int64_t count, int64_t* order) {
-  for (int64_t i = 0; count < n; ++i)
-    if (ids[i] < 0 || ids[i] >= limit) order[count++] = i;
 }
 
 // (unique (M,), inverse (N,), order (N,), starts (M+1,)); negative keys belong to no segment.
@@ -44,16 +37,18 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
   const Tensor keys = contiguous(keys_in);
   const int64_t n = keys.size(0);
   const int64_t* key = data<int64_t>(keys);
-  Tensor inverse = new_empty(keys, {n}, ScalarType::Long);
-  Tensor order = new_empty(keys, {n}, ScalarType::Long);
+  Tensor inverse = new_output(keys, {n}, ScalarType::Long);
+  Tensor order = new_output(keys, {n}, ScalarType::Long);
   Tensor unique, starts;
   int64_t* inverse_of = mutable_data<int64_t>(inverse);
   int64_t* order_of = mutable_data<int64_t>(order);
   const int64_t limit = std::numeric_limits<int64_t>::max();
   with_sorted(key, n, limit, order_of, inverse_of,
               [&](auto* items, auto& id_of, auto& position_of, int64_t count) {
-    append_outside(key, n, limit, count, order_of);
-    for (int64_t i = count; i < n; ++i) inverse_of[order_of[i]] = -1;
+    for (int64_t i = count; i < n; ++i) {
+      order_of[i] = position_of(items[i]);
+      inverse_of[order_of[i]] = -1;
+    }
     const Chunks chunks(count);
     const auto id_before = [&](int64_t i) { return i == 0 ? -1 : id_of(items[i - 1]); };
     std::vector<int64_t> segments(chunks.count + 1, 0);
@@ -69,8 +64,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
     });
     for (int64_t c = 0; c < chunks.count; ++c) segments[c + 1] += segments[c];
     const int64_t m = segments[chunks.count];
-    unique = new_empty(keys, {m}, ScalarType::Long);
-    starts = new_empty(keys, {m + 1}, ScalarType::Long);
+    unique = new_output(keys, {m}, ScalarType::Long);
+    starts = new_output(keys, {m + 1}, ScalarType::Long);
     int64_t* unique_of = mutable_data<int64_t>(unique);
     int64_t* start_of = mutable_data<int64_t>(starts);
     start_of[0] = 0;
@@ -104,8 +99,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
 std::tuple<Tensor, Tensor> csr_index(const Tensor& ids_in, int64_t num_segments) {
   const Tensor ids = contiguous(ids_in);
   const int64_t n = ids.size(0);
-  Tensor order = new_empty(ids, {n}, ScalarType::Long);
-  Tensor starts = new_empty(ids, {num_segments + 1}, ScalarType::Long);
+  Tensor order = new_output(ids, {n}, ScalarType::Long);
+  Tensor starts = new_output(ids, {num_segments + 1}, ScalarType::Long);
   int64_t* start_of = mutable_data<int64_t>(starts);
   dispatch_index(ids.scalar_type(), "csr_index", [&](auto zero) {
     using Index = decltype(zero);
@@ -119,8 +114,7 @@ std::tuple<Tensor, Tensor> csr_index(const Tensor& ids_in, int64_t num_segments)
       for (int64_t i = 0; i < count; ++i)
         for (const int64_t s = id_of(items[i]); next <= s; ++next) start_of[next] = i;
       for (; next <= num_segments; ++next) start_of[next] = count;
-      for_each(count, 16384, [&](int64_t i) { order_of[i] = position_of(items[i]); });
-      append_outside(id, n, num_segments, count, order_of);
+      for_each(n, 16384, [&](int64_t i) { order_of[i] = position_of(items[i]); });
     });
   });
   return {order, starts};
