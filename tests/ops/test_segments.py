@@ -10,7 +10,7 @@ from mmkd.ops.segments import (
     unique_index_reference,
 )
 
-from .common import DEVICES, assert_repeatable
+from .common import DEVICES, assert_repeatable, threads
 
 
 @pytest.mark.parametrize('device', DEVICES)
@@ -45,6 +45,20 @@ def test_csr_index(n, segments, dtype, device):
     assert torch.equal(order[starts[-1]:], outside)
     for a, b in zip((order, starts), csr_index_reference(ids, segments), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('uneven', [
+    lambda n: torch.full((n,), 7), lambda n: torch.arange(n).flip(0),
+    lambda n: torch.randint(-9, 300, (n,)).where(torch.arange(n) != n // 2, 2 ** 61),
+    lambda n: torch.randint(0, 2, (n,)) * 2 ** 40 + torch.randint(-5, 2000, (n,))])
+def test_keys_that_are_spread_unevenly(uneven, device):
+    """All in one of the sort's buckets, one far from all others, two far clusters."""
+    keys = uneven(70_000).to(device)
+    for count in (1, 3):
+        with threads(count):
+            for a, b in zip(unique_index(keys), unique_index_reference(keys), strict=True):
+                assert torch.equal(a, b)
 
 
 def test_same_bits_for_any_number_of_threads():
