@@ -84,7 +84,7 @@ def check_floats(op, name, values, count):
         values = values.tolist()
     try:
         numbers = tuple(float(v) for v in values)
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError(f'{op}: {name} must be {count} numbers, not {values!r}') from None
     # Compared, not asked with math.isfinite: a number may be symbolic while compiling.
     if len(numbers) != count or not all(-math.inf < v < math.inf for v in numbers):

@@ -2,6 +2,7 @@
 from .checks import (
     INDEX,
     check_choice,
+    check_floats,
     check_indices,
     check_integer,
     check_same_device,
@@ -13,7 +14,7 @@ from .segments import csr_index
 from .voxels import VoxelIndex
 
 
-def as_segments(op, index, length, num_segments):
+def as_segments(op, index, length, num_segments, name='index'):
     """(inverse, order, starts) of a VoxelIndex or of a vector of ids."""
     if isinstance(index, VoxelIndex):
         if num_segments is not None:
@@ -22,12 +23,12 @@ def as_segments(op, index, length, num_segments):
             raise ValueError(f'{op}: the index was made of {len(index.inverse)} points, but '
                              f'there are {length} rows of features')
         return index.inverse, index.order, index.starts
-    check_tensor(op, 'index', index, ('N' if length is None else length,), INDEX)
+    check_tensor(op, name, index, ('N' if length is None else length,), INDEX)
     if num_segments is None:
         raise ValueError(f'{op}: ids need their number (num_voxels or num_segments), which the '
                          'largest of them does not tell')
     check_integer(op, 'the number of segments', num_segments, 0)
-    check_indices(op, 'index', index, -1, num_segments)
+    check_indices(op, name, index, -1, num_segments)
     return index.long(), *csr_index(index, num_segments)
 
 
@@ -104,11 +105,16 @@ def segment_mean(features, ids, num_segments, eps=0.):
         Tensor: (S, C), zero for a segment without rows.
 
     Raises:
-        ValueError: ids outside [-1, S), or as many ids as there are not rows.
+        ValueError: ids outside [-1, S) or not one for each row, a negative ``eps``.
     """
+    op = 'segment_mean'
+    check_tensor(op, 'features', features, ('N', 'C'))
+    if check_floats(op, 'eps', (eps,), 1)[0] < 0:
+        raise ValueError(f'{op}: eps must not be negative, but is {eps}')
+    parts = as_segments(op, ids, features.shape[0], num_segments, name='ids')
+    check_same_device(op, features=features, ids=parts[0])
     if not eps:
-        return scatter_points(features, ids, 'mean', num_segments)
-    parts = as_segments('segment_mean', ids, features.shape[0], num_segments)
+        return segment_sum(features, *parts, True)
     sums = segment_sum(accumulated(features), *parts, False)
     counts = parts[2].diff().to(sums.dtype)
     return (sums / (counts + eps)[:, None]).to(features.dtype)

@@ -175,6 +175,11 @@ def test_segment_mean_and_its_eps():
     (lambda f, i: gather_voxels(f, i), 'rows of voxel_features'),
     (lambda f, i: gather_voxels(f, torch.tensor([200])), r'\[-1, 200\)'),
     (lambda f, i: segment_mean(f, i.inverse, -2), 'at least 0'),
+    (lambda f, i: segment_mean(f, i.inverse, 2), r'segment_mean: ids must lie in \[-1, 2\)'),
+    (lambda f, i: segment_mean(f, i.inverse[:-1], 999), r'segment_mean: ids .* shape \(200\)'),
+    (lambda f, i: segment_mean(f.tolist(), i.inverse, 999), 'features must be a tensor'),
+    (lambda f, i: segment_mean(f.to('meta'), i.inverse, 999, 1e-6), 'different devices'),
+    (lambda f, i: segment_mean(f, i.inverse, 999, -1.), 'eps must not be negative'),
 ])
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):

@@ -154,6 +154,7 @@ def test_not_contiguous_points():
     (dict(voxel_size=(0.5, math.nan, 1.)), 'finite'),
     (dict(voxel_size=(0.5, 0.4)), '3 finite numbers'),
     (dict(voxel_size=0.5), '3 numbers'),
+    (dict(voxel_size='big'), "voxel_size must be 3 numbers, not 'big'"),
     (dict(voxel_size=(1e-60, 1., 1.)), 'float32'),
     (dict(point_cloud_range=(0., 0., 0., 1e39, 9., 9.)), 'float32'),
     (dict(point_cloud_range=(0., 0., 0., 1., -1., 1.)), 'along y'),
