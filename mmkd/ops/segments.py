@@ -7,8 +7,9 @@ from .checks import INDEX, check_integer, check_tensor
 
 def unique_index_reference(keys: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Unique keys and who has them; see :func:`unique_index`."""
-    valid = keys >= 0
-    order = torch.where(valid, keys, torch.iinfo(torch.int64).max).argsort(stable=True)
+    most = torch.iinfo(torch.int64).max
+    valid = (keys >= 0) & (keys < most)
+    order = torch.where(valid, keys, most).argsort(stable=True)
     unique, inverse, counts = keys[valid].unique(return_inverse=True, return_counts=True)
     everyone = torch.full_like(keys, -1)
     everyone[valid] = inverse
@@ -31,7 +32,7 @@ def unique_index(keys):
     """The distinct keys, sorted, and the elements that have them.
 
     Args:
-        keys: (N,) int64; an element with a negative key belongs to none.
+        keys: (N,) int64; an element with a negative key, or the largest of int64, has none.
 
     Returns:
         tuple: ``unique`` (M,) sorted keys; ``inverse`` (N,) place of each element's key in

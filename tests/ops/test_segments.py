@@ -61,6 +61,16 @@ def test_keys_that_are_spread_unevenly(uneven, device):
                 assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize('device', DEVICES)
+def test_the_ends_of_int64(device):
+    most = torch.iinfo(torch.int64).max
+    keys = torch.tensor([most, most - 1, -most - 1, 0, most, -1, most - 1], device=device)
+    unique, inverse, order, starts = unique_index(keys)
+    assert unique.tolist() == [0, most - 1] and starts.tolist() == [0, 1, 3]
+    assert inverse.tolist() == [-1, 1, -1, 0, -1, -1, 1]
+    assert order.tolist() == [3, 1, 6, 0, 2, 4, 5]
+
+
 def test_same_bits_for_any_number_of_threads():
     keys = torch.randint(-5, 10 ** 9, (200_000,))
     assert_repeatable(lambda: (*unique_index(keys), *csr_index(keys % 999, 500)))
