@@ -1,7 +1,6 @@
 // bev_pool_index, bev_pool and its backward on CUDA: one thread per number of the result.
 #include "../kernels/bev_pool.h"
-#include "../kernels/index.h"
-#include "launch.h"
+#include "sorted.h"
 
 namespace mmkd {
 namespace {
@@ -51,13 +50,10 @@ void find_points(const Device& device, const Tensor& geometry, const Frustum& fr
                  const VoxelGrid& grid, bool truncate, const Tensor& cells, const Tensor& points,
                  const Tensor& pixels, const Tensor& starts) {
   const int64_t n = cells.numel();
-  const Index* cell_of = data<Index>(cells);
   for_each(device, n,
            BevCells<T, Index>{data<T>(geometry), mutable_data<Index>(cells),
                               n / geometry.size(0), grid, truncate});
-  Tensor sortable = new_empty(geometry, {n}, ScalarType::Long);
-  for_each(device, n, SortableCells<Index>{cell_of, mutable_data<int64_t>(sortable)});
-  const auto [sorted, order] = stable_sort(sortable);
+  const auto [sorted, order] = sort_ids<Index>(device, cells, kNoId);
   for_each(device, n,
            WritePoints<Index>{data<int64_t>(sorted), data<int64_t>(order), frustum,
                               mutable_data<Index>(points), mutable_data<Index>(pixels)});

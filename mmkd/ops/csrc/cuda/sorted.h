@@ -6,11 +6,11 @@
 
 namespace mmkd {
 
-// (sorted ids, order) of (N,) ids, those outside [0, limit) last.
+// (sorted ids, order) of N ids of any shape, those outside [0, limit) last.
 template <class Index>
 std::tuple<Tensor, Tensor> sort_ids(const Device& device, const Tensor& ids, int64_t limit) {
-  Tensor sortable = new_empty(ids, {ids.size(0)}, ScalarType::Long);
-  for_each(device, ids.size(0),
+  Tensor sortable = new_empty(ids, {ids.numel()}, ScalarType::Long);
+  for_each(device, ids.numel(),
            SortableIds<Index>{data<Index>(ids), limit, mutable_data<int64_t>(sortable)});
   return stable_sort(sortable);
 }

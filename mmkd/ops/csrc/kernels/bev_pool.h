@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "index.h"
 #include "voxel_keys.h"
 
 namespace mmkd {
@@ -20,8 +21,7 @@ MMKD_HD A sum_parts(const A* parts) {
          ((eight[1] + eight[5]) + (eight[3] + eight[7]));
 }
 
-// cells[i] = linear BEV cell of point i, -1 outside; truncated towards zero, the interval
-// (-1, 0) of cells belongs to cell 0.
+// cells[i] = linear BEV cell of point i, -1 outside.
 template <class T, class Index>
 struct BevCells {
   const T* geometry;
@@ -30,18 +30,11 @@ struct BevCells {
   VoxelGrid grid;
   bool truncate;
 
-  MMKD_HD int64_t along(acc_t<T> value, int k) const {
-    using A = acc_t<T>;
-    const A cell = (value - A(grid.low[k])) / A(grid.size[k]);
-    if (!((truncate ? cell > A(-1) : cell >= A(0)) && cell < A(grid.cells[k]))) return -1;
-    const int64_t index = int64_t(cell);
-    return index < grid.cells[k] ? index : -1;
-  }
   MMKD_HD int64_t of(const T* p, int64_t sample) const {
     using A = acc_t<T>;
-    const int64_t x = along(A(p[0]), 0), y = along(A(p[1]), 1), z = along(A(p[2]), 2);
-    if (x < 0 || y < 0 || z < 0) return -1;
-    return ((sample * grid.cells[2] + z) * grid.cells[1] + y) * grid.cells[0] + x;
+    const int64_t x = cell_of(A(p[0]), grid, 0, truncate), y = cell_of(A(p[1]), grid, 1, truncate),
+                  z = cell_of(A(p[2]), grid, 2, truncate);
+    return x < 0 || y < 0 || z < 0 ? -1 : grid.key(sample, z, y, x);
   }
   MMKD_HD void operator()(int64_t i) const {
     cells[i] = Index(of(geometry + i * 3, i / per_sample));
@@ -60,17 +53,6 @@ struct Frustum {
   }
 };
 
-// Cells as keys to sort by, those outside last.
-template <class Index>
-struct SortableCells {
-  const Index* cells;
-  int64_t* sortable;
-
-  MMKD_HD void operator()(int64_t i) const {
-    sortable[i] = cells[i] >= 0 ? int64_t(cells[i]) : std::numeric_limits<int64_t>::max();
-  }
-};
-
 // points and pixels from the points sorted by cell.
 template <class Index>
 struct WritePoints {
@@ -79,7 +61,7 @@ struct WritePoints {
   Index *points, *pixels;
 
   MMKD_HD void operator()(int64_t at) const {
-    const bool inside = sorted[at] != std::numeric_limits<int64_t>::max();
+    const bool inside = sorted[at] != kNoId;
     points[at] = Index(inside ? order[at] : -1);
     pixels[at] = Index(inside ? frustum.pixel(order[at]) : -1);
   }

@@ -1,6 +1,7 @@
 // The eight voxels around a point, and their trilinear weights.
 #pragma once
 
+#include "index.h"
 #include "voxel_keys.h"
 
 namespace mmkd {
@@ -15,19 +16,6 @@ struct TrilinearCorners {
   acc_t<T> shift;  // 0: a voxel's feature sits at its lower corner; 0.5: at its centre
   int64_t* indices;
   acc_t<T>* weights;
-
-  // First voxel whose key is at least `key`.
-  MMKD_HD int64_t find(int64_t key) const {
-    int64_t low = 0, high = voxels;
-    while (low < high) {
-      const int64_t middle = low + (high - low) / 2;
-      if (unique[middle] < key)
-        low = middle + 1;
-      else
-        high = middle;
-    }
-    return low;
-  }
 
   MMKD_HD void operator()(int64_t i) const {
     using A = acc_t<T>;
@@ -49,9 +37,8 @@ struct TrilinearCorners {
       const int up_y = yz >> 1, up_z = yz & 1;
       const int64_t y = lower[1] + up_y, z = lower[2] + up_z;
       const bool row = near && y >= 0 && y < grid.cells[1] && z >= 0 && z < grid.cells[2];
-      const int64_t key =
-          row ? ((b * grid.cells[2] + z) * grid.cells[1] + y) * grid.cells[0] + lower[0] : 0;
-      int64_t at = row ? find(key) : voxels;  // x is fastest: the next key is next to it
+      const int64_t key = row ? grid.key(b, z, y, lower[0]) : 0;
+      int64_t at = row ? first_at_least(unique, voxels, key) : voxels;  // x is fastest: the next key is next to it
       for (int up_x = 0; up_x < 2; ++up_x) {
         const int64_t x = lower[0] + up_x;
         const bool is_voxel = row && x >= 0 && x < grid.cells[0] && at < voxels &&

@@ -13,7 +13,7 @@ struct FindFirstPoints {
   int64_t *starts, *seen;
 
   MMKD_HD void operator()(int64_t i) const {
-    const bool first = sorted[i] != kNoId && (i == 0 || sorted[i] != sorted[i - 1]);
+    const bool first = begins_segment(sorted, i);
     seen[order[i]] = first;
     if (first) starts[segment[i] - 1] = i;
   }

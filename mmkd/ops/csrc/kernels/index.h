@@ -20,13 +20,18 @@ struct SortableIds {
   }
 };
 
+// Whether a new valid id begins at a place of the sorted ids.
+MMKD_HD bool begins_segment(const int64_t* sorted, int64_t i) {
+  return sorted[i] != kNoId && (i == 0 || sorted[i] != sorted[i - 1]);
+}
+
 // first[i] = 1 where a new valid id begins in the sorted ids.
 struct MarkFirst {
   const int64_t* sorted;
   int64_t* first;
 
   MMKD_HD void operator()(int64_t i) const {
-    first[i] = sorted[i] != kNoId && (i == 0 || sorted[i] != sorted[i - 1]);
+    first[i] = begins_segment(sorted, i);
   }
 };
 
@@ -39,7 +44,7 @@ struct WriteSegments {
   MMKD_HD void operator()(int64_t i) const {
     const bool valid = sorted[i] != kNoId;
     inverse[order[i]] = valid ? running[i] - 1 : -1;
-    if (valid && (i == 0 || sorted[i] != sorted[i - 1])) {
+    if (begins_segment(sorted, i)) {
       unique[running[i] - 1] = sorted[i];
       starts[running[i] - 1] = i;
     }
@@ -47,7 +52,20 @@ struct WriteSegments {
   }
 };
 
-// starts[s] = first place in the sorted ids whose id is at least s, by bisection.
+// First of n ascending numbers that is at least `least`, n without one.
+MMKD_HD int64_t first_at_least(const int64_t* sorted, int64_t n, int64_t least) {
+  int64_t low = 0, high = n;
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    if (sorted[middle] < least)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+// starts[s] = first place in the sorted ids whose id is at least s.
 template <class Index>
 struct FindStarts {
   const int64_t* sorted;
@@ -55,15 +73,7 @@ struct FindStarts {
   Index* starts;
 
   MMKD_HD void operator()(int64_t s) const {
-    int64_t low = 0, high = n;
-    while (low < high) {
-      const int64_t middle = low + (high - low) / 2;
-      if (sorted[middle] < s)
-        low = middle + 1;
-      else
-        high = middle;
-    }
-    starts[s] = Index(low);
+    starts[s] = Index(first_at_least(sorted, n, s));
   }
 };
 

@@ -8,6 +8,11 @@ namespace mmkd {
 struct VoxelGrid {
   float size[3], low[3];  // x, y, z
   int64_t cells[3];
+
+  // Linear number of a cell of a sample.
+  MMKD_HD int64_t key(int64_t sample, int64_t z, int64_t y, int64_t x) const {
+    return ((sample * cells[2] + z) * cells[1] + y) * cells[0] + x;
+  }
 };
 
 inline VoxelGrid make_grid(const std::vector<double>& size, const std::vector<double>& low,
@@ -23,11 +28,11 @@ inline VoxelGrid make_grid(const std::vector<double>& size, const std::vector<do
 
 // Cell of a coordinate along axis k, floor of a true division; -1 outside, where NaN and
 // infinity are too. Compared before it is cast, so that nothing too large ever is; from 0 up
-// the cast is the floor.
+// the cast is the floor. Truncated towards zero, the interval (-1, 0) belongs to cell 0.
 template <class A>
-MMKD_HD int64_t cell_of(A value, const VoxelGrid& grid, int k) {
+MMKD_HD int64_t cell_of(A value, const VoxelGrid& grid, int k, bool truncate = false) {
   const A cell = (value - A(grid.low[k])) / A(grid.size[k]);
-  if (!(cell >= A(0) && cell < A(grid.cells[k]))) return -1;
+  if (!((truncate ? cell > A(-1) : cell >= A(0)) && cell < A(grid.cells[k]))) return -1;
   const int64_t index = int64_t(cell);
   return index < grid.cells[k] ? index : -1;
 }
@@ -47,7 +52,7 @@ struct VoxelKeys {
     const int64_t x = cell_of(A(p[0]), grid, 0), y = cell_of(A(p[1]), grid, 1),
                   z = cell_of(A(p[2]), grid, 2), b = batch ? batch[i] : 0;
     const bool inside = x >= 0 && y >= 0 && z >= 0 && b >= 0 && b < batch_size;
-    keys[i] = inside ? ((b * grid.cells[2] + z) * grid.cells[1] + y) * grid.cells[0] + x : -1;
+    keys[i] = inside ? grid.key(b, z, y, x) : -1;
   }
 };
 
