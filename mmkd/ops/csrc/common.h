@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <tuple>
 #include <vector>
 
@@ -49,10 +50,17 @@ inline Tensor new_zeros(const Tensor& like, std::initializer_list<int64_t> sizes
   return torch::stable::new_zeros(like, {shape.data(), shape.size()}, t);
 }
 using torch::stable::contiguous;  // returns its argument where it already is
+inline std::optional<Tensor> contiguous(const std::optional<Tensor>& t) {
+  return t ? std::optional<Tensor>(contiguous(*t)) : std::nullopt;
+}
 
 template <class T>
 const T* data(const Tensor& t) {
   return static_cast<const T*>(t.const_data_ptr());
+}
+template <class T>
+const T* data_or_null(const std::optional<Tensor>& t) {
+  return t ? data<T>(*t) : nullptr;
 }
 template <class T>
 T* mutable_data(const Tensor& t) {
@@ -69,6 +77,16 @@ void dispatch_floating(ScalarType type, const char* op, F&& f) {
     case ScalarType::Half: return f(Half{});
     case ScalarType::BFloat16: return f(BFloat16{});
     default: STD_TORCH_CHECK(false, op, ": expected a floating dtype");
+  }
+}
+
+// f(T{}) for float and double: the Python side has made half types into float.
+template <class F>
+void dispatch_wide(ScalarType type, const char* op, F&& f) {
+  switch (type) {
+    case ScalarType::Float: return f(float{});
+    case ScalarType::Double: return f(double{});
+    default: STD_TORCH_CHECK(false, op, ": expected float32 or float64");
   }
 }
 

@@ -66,15 +66,13 @@ Tensor bev_mask(const Tensor& boxes_in, const std::optional<Tensor>& batch_in,
                 const Tensor& xs_in, const Tensor& ys_in, int64_t batch_size) {
   STD_TORCH_CHECK(boxes_in.size(1) == kFootprint, "bev_mask: boxes must have 6 columns");
   const Tensor boxes = contiguous(boxes_in), xs = contiguous(xs_in), ys = contiguous(ys_in);
-  std::optional<Tensor> batch;
-  if (batch_in) batch = contiguous(*batch_in);
-  const int64_t* batch_of = batch ? data<int64_t>(*batch) : nullptr;
+  const std::optional<Tensor> batch = contiguous(batch_in);
+  const int64_t* batch_of = data_or_null<int64_t>(batch);
   Tensor instance = new_output(boxes, {batch_size, ys.size(0), xs.size(0)}, ScalarType::Long);
   int64_t* out = mutable_data<int64_t>(instance);
-  if (boxes.scalar_type() == ScalarType::Double)
-    first_boxes<double>(boxes, batch_of, xs, ys, batch_size, out);
-  else
-    first_boxes<float>(boxes, batch_of, xs, ys, batch_size, out);
+  dispatch_wide(boxes.scalar_type(), "bev_mask", [&](auto zero) {
+    first_boxes<decltype(zero)>(boxes, batch_of, xs, ys, batch_size, out);
+  });
   return instance;
 }
 

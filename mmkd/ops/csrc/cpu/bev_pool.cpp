@@ -101,25 +101,19 @@ void gather_pixel(const PixelPoints<Index> points, const A* depth, int64_t chann
   terms.count = k;
 }
 
-Tensor bev_pool(const Tensor& depth_in, const Tensor& feat_in, const Tensor& ranks_depth_in,
-                const Tensor& ranks_feat_in, const Tensor& starts_in, const Tensor&) {
-  const Tensor depth = contiguous(depth_in), feat = contiguous(feat_in),
-               ranks_depth = contiguous(ranks_depth_in), ranks_feat = contiguous(ranks_feat_in),
-               starts = contiguous(starts_in);
-  check_pool(depth, feat, ranks_depth, ranks_feat, starts);
-  const int64_t cells = starts.size(0) - 1, channels = feat.size(feat.dim() - 1);
-  Tensor out = new_output(feat, {cells, channels}, feat.scalar_type());
-  dispatch_floating(feat.scalar_type(), "bev_pool", [&](auto zero) {
-    dispatch_index(starts.scalar_type(), "bev_pool", [&](auto index) {
+Tensor bev_pool(const Tensor& depth, const Tensor& feat, const Tensor& ranks_depth,
+                const Tensor& ranks_feat, const Tensor& starts, const Tensor&) {
+  const PoolInputs in(depth, feat, ranks_depth, ranks_feat, starts);
+  const int64_t cells = in.cells(), channels = in.channels();
+  Tensor out = new_output(in.feat, {cells, channels}, in.feat.scalar_type());
+  dispatch_floating(in.feat.scalar_type(), "bev_pool", [&](auto zero) {
+    dispatch_index(in.starts.scalar_type(), "bev_pool", [&](auto index) {
       using T = decltype(zero);
       using A = acc_t<T>;
-      using Index = decltype(index);
       std::unique_ptr<A[]> wide_depth, wide_feat;
-      const A* weights = widened<T>(depth, wide_depth);
-      const A* rows = widened<T>(feat, wide_feat);
-      const CellPoints<Index> points{data<Index>(ranks_depth), data<Index>(ranks_feat),
-                                     data<Index>(starts), ranks_depth.size(0), depth.numel(),
-                                     rows_of(feat)};
+      const A* weights = widened<T>(in.depth, wide_depth);
+      const A* rows = widened<T>(in.feat, wide_feat);
+      const auto points = in.points<decltype(index)>();
       T* to = mutable_data<T>(out);
       torch::stable::parallel_for(0, cells, 256, [&](int64_t first, int64_t last) {
         Terms<A> terms;
@@ -137,32 +131,22 @@ Tensor bev_pool(const Tensor& depth_in, const Tensor& feat_in, const Tensor& ran
 }
 
 std::tuple<Tensor, Tensor> bev_pool_backward(
-    const Tensor& grad_in, const Tensor& depth_in, const Tensor& feat_in, const Tensor& cells_in,
-    const std::optional<Tensor>& pixels_of, const std::optional<Tensor>& order_in,
-    const std::optional<Tensor>& starts_in) {
-  const Tensor grad = contiguous(grad_in), depth = contiguous(depth_in),
-               feat = contiguous(feat_in), cells = contiguous(cells_in);
-  std::optional<Tensor> order, starts;
-  if (order_in) order = contiguous(*order_in);
-  if (starts_in) starts = contiguous(*starts_in);
-  check_pool_backward(grad, depth, feat, cells, pixels_of, order, starts);
-  const int64_t channels = grad.size(1), pixels = rows_of(feat);
-  Tensor grad_depth = new_zeros(depth, {depth.numel()}, depth.scalar_type());
-  Tensor grad_feat = new_output(feat, {pixels, channels}, feat.scalar_type());
-  dispatch_floating(feat.scalar_type(), "bev_pool_backward", [&](auto zero) {
-    dispatch_index(cells.scalar_type(), "bev_pool_backward", [&](auto index) {
+    const Tensor& grad, const Tensor& depth, const Tensor& feat, const Tensor& cells,
+    const std::optional<Tensor>& pixels_of, const std::optional<Tensor>& order,
+    const std::optional<Tensor>& starts) {
+  const PoolGradInputs in(grad, depth, feat, cells, pixels_of, order, starts);
+  const int64_t channels = in.channels(), pixels = rows_of(in.feat);
+  Tensor grad_depth = new_zeros(in.depth, {in.depth.numel()}, in.depth.scalar_type());
+  Tensor grad_feat = new_output(in.feat, {pixels, channels}, in.feat.scalar_type());
+  dispatch_floating(in.feat.scalar_type(), "bev_pool_backward", [&](auto zero) {
+    dispatch_index(in.cells.scalar_type(), "bev_pool_backward", [&](auto index) {
       using T = decltype(zero);
       using A = acc_t<T>;
-      using Index = decltype(index);
       std::unique_ptr<A[]> wide_grad, wide_depth, wide_feat;
-      const A* grads = widened<T>(grad, wide_grad);
-      const A* weights = widened<T>(depth, wide_depth);
-      const A* rows = widened<T>(feat, wide_feat);
-      const PixelPoints<Index> points{
-          data<Index>(cells), order ? data<int64_t>(*order) : nullptr,
-          starts ? data<int64_t>(*starts) : nullptr,
-          starts ? Frustum{1, 1} : Frustum{depth.size(2), depth.size(3) * depth.size(4)},
-          depth.numel(), grad.size(0)};
+      const A* grads = widened<T>(in.grad, wide_grad);
+      const A* weights = widened<T>(in.depth, wide_depth);
+      const A* rows = widened<T>(in.feat, wide_feat);
+      const auto points = in.points<decltype(index)>();
       T* to_depth = mutable_data<T>(grad_depth);
       T* to_feat = mutable_data<T>(grad_feat);
       torch::stable::parallel_for(0, pixels, 64, [&](int64_t first, int64_t last) {

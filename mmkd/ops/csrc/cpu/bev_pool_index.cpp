@@ -7,10 +7,11 @@ namespace {
 
 // A stable counting sort of the points by cell. Each chunk of image rows counts on its own.
 template <class T, class Index>
-void sort_points(const BevCells<T, Index>& find, const Frustum& frustum, int64_t images,
-                 int64_t cameras, int64_t bev_cells, Index* points, Index* pixels,
-                 Index* starts) {
-  const int64_t rows = images * frustum.bins, n = rows * frustum.plane;
+void sort_points(const BevCells<T, Index>& find, int64_t cameras, const BevIndex& to) {
+  const Frustum frustum = to.frustum;
+  Index *points = mutable_data<Index>(to.points), *pixels = mutable_data<Index>(to.pixels),
+        *starts = mutable_data<Index>(to.starts);
+  const int64_t rows = to.images * frustum.bins, n = to.count, bev_cells = to.bev_cells;
   const int64_t threads = torch::stable::get_num_threads();
   // As many counters as points at most.
   const int64_t chunks = std::max<int64_t>(1, std::min({threads, rows, n / bev_cells}));
@@ -52,33 +53,24 @@ void sort_points(const BevCells<T, Index>& find, const Frustum& frustum, int64_t
   std::fill(pixels + total, pixels + n, Index(-1));
 }
 
-// cells (B, N, D, H, W), points (P,), pixels (P,), starts (bev cells + 1,).
 std::tuple<Tensor, Tensor, Tensor, Tensor> bev_pool_index(
     const Tensor& geometry_in, const std::vector<double>& voxel_size,
     const std::vector<double>& low, const std::vector<int64_t>& grid_cells, bool truncate,
     bool wide) {
   const Tensor geometry = contiguous(geometry_in);
-  const int64_t batch = geometry.size(0), cameras = geometry.size(1), bins = geometry.size(2),
-                height = geometry.size(3), width = geometry.size(4),
-                n = batch * cameras * bins * height * width,
-                bev_cells = batch * grid_cells[0] * grid_cells[1] * grid_cells[2];
-  const auto type = wide ? ScalarType::Long : ScalarType::Int;
-  Tensor cells = new_output(geometry, {batch, cameras, bins, height, width}, type);
-  Tensor points = new_output(geometry, {n}, type), pixels = new_output(geometry, {n}, type);
-  Tensor starts = new_zeros(geometry, {bev_cells + 1}, type);
-  if (n == 0) return {cells, points, pixels, starts};
-  dispatch_index(type, "bev_pool_index", [&](auto index) {
+  const BevIndex to(geometry, grid_cells, wide, new_output);
+  if (to.count == 0) return to.tensors();
+  dispatch_index(to.type, "bev_pool_index", [&](auto index) {
     dispatch_floating(geometry.scalar_type(), "bev_pool_index", [&](auto zero) {
       using T = decltype(zero);
       using Index = decltype(index);
-      const BevCells<T, Index> find{data<T>(geometry), mutable_data<Index>(cells), n / batch,
+      const BevCells<T, Index> find{data<T>(geometry), mutable_data<Index>(to.cells),
+                                    to.count / geometry.size(0),
                                     make_grid(voxel_size, low, grid_cells), truncate};
-      sort_points(find, Frustum{bins, height * width}, batch * cameras, cameras, bev_cells,
-                  mutable_data<Index>(points), mutable_data<Index>(pixels),
-                  mutable_data<Index>(starts));
+      sort_points(find, geometry.size(1), to);
     });
   });
-  return {cells, points, pixels, starts};
+  return to.tensors();
 }
 
 STABLE_TORCH_LIBRARY_IMPL(mmkd, CPU, m) {

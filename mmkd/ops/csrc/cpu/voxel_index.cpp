@@ -11,11 +11,10 @@ Tensor voxel_keys(const Tensor& points_in, const std::optional<Tensor>& batch_in
   const Tensor points = contiguous(points_in);
   const int64_t n = points.size(0);
   Tensor keys = new_output(points, {n}, ScalarType::Long);
-  std::optional<Tensor> batch;
-  if (batch_in) batch = contiguous(*batch_in);
+  const std::optional<Tensor> batch = contiguous(batch_in);
   dispatch_floating(points.scalar_type(), "voxel_keys", [&](auto zero) {
     using T = decltype(zero);
-    const VoxelKeys<T> key{data<T>(points), batch ? data<int64_t>(*batch) : nullptr,
+    const VoxelKeys<T> key{data<T>(points), data_or_null<int64_t>(batch),
                            mutable_data<int64_t>(keys), points.size(1), batch_size,
                            make_grid(voxel_size, low, cells)};
     for_each(n, 16384, key);

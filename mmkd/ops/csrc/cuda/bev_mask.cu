@@ -5,14 +5,6 @@
 namespace mmkd {
 namespace {
 
-template <class T>
-void first_boxes(const Device& device, const Tensor& boxes, const Tensor& xs, const Tensor& ys,
-                 const int64_t* order, const int64_t* starts, const Tensor& instance) {
-  for_each(device, instance.numel(),
-           FirstBox<T>{data<T>(boxes), data<T>(xs), data<T>(ys), order, starts, boxes.size(0),
-                       xs.size(0), ys.size(0), mutable_data<int64_t>(instance)});
-}
-
 Tensor bev_mask(const Tensor& boxes_in, const std::optional<Tensor>& batch,
                 const Tensor& xs_in, const Tensor& ys_in, int64_t batch_size) {
   const Device device(boxes_in);
@@ -23,10 +15,12 @@ Tensor bev_mask(const Tensor& boxes_in, const std::optional<Tensor>& batch,
   if (batch) std::tie(order, starts) = sorted_by_id(device, *batch, batch_size);
   const int64_t* order_of = batch ? data<int64_t>(order) : nullptr;
   const int64_t* start_of = batch ? data<int64_t>(starts) : nullptr;
-  if (boxes.scalar_type() == ScalarType::Double)
-    first_boxes<double>(device, boxes, xs, ys, order_of, start_of, instance);
-  else
-    first_boxes<float>(device, boxes, xs, ys, order_of, start_of, instance);
+  dispatch_wide(boxes.scalar_type(), "bev_mask", [&](auto zero) {
+    using T = decltype(zero);
+    for_each(device, instance.numel(),
+             FirstBox<T>{data<T>(boxes), data<T>(xs), data<T>(ys), order_of, start_of,
+                         boxes.size(0), xs.size(0), ys.size(0), mutable_data<int64_t>(instance)});
+  });
   return instance;
 }
 

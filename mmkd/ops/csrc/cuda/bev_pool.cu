@@ -44,21 +44,19 @@ struct PoolDepthGrad {
   }
 };
 
-// cells (B, N, D, H, W), points (P,), pixels (P,), starts (bev cells + 1,).
 template <class T, class Index>
-void find_points(const Device& device, const Tensor& geometry, const Frustum& frustum,
-                 const VoxelGrid& grid, bool truncate, const Tensor& cells, const Tensor& points,
-                 const Tensor& pixels, const Tensor& starts) {
-  const int64_t n = cells.numel();
+void find_points(const Device& device, const Tensor& geometry, const VoxelGrid& grid,
+                 bool truncate, const BevIndex& to) {
+  const int64_t n = to.count;
   for_each(device, n,
-           BevCells<T, Index>{data<T>(geometry), mutable_data<Index>(cells),
+           BevCells<T, Index>{data<T>(geometry), mutable_data<Index>(to.cells),
                               n / geometry.size(0), grid, truncate});
-  const auto [sorted, order] = sort_ids<Index>(device, cells, kNoId);
+  const auto [sorted, order] = sort_ids<Index>(device, to.cells, kNoId);
   for_each(device, n,
-           WritePoints<Index>{data<int64_t>(sorted), data<int64_t>(order), frustum,
-                              mutable_data<Index>(points), mutable_data<Index>(pixels)});
-  for_each(device, starts.numel(),
-           FindStarts<Index>{data<int64_t>(sorted), n, mutable_data<Index>(starts)});
+           WritePoints<Index>{data<int64_t>(sorted), data<int64_t>(order), to.frustum,
+                              mutable_data<Index>(to.points), mutable_data<Index>(to.pixels)});
+  for_each(device, to.starts.numel(),
+           FindStarts<Index>{data<int64_t>(sorted), n, mutable_data<Index>(to.starts)});
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> bev_pool_index(
@@ -67,44 +65,29 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> bev_pool_index(
     bool wide) {
   const Device device(geometry_in);
   const Tensor geometry = contiguous(geometry_in);
-  const int64_t batch = geometry.size(0), cameras = geometry.size(1), bins = geometry.size(2),
-                height = geometry.size(3), width = geometry.size(4),
-                n = batch * cameras * bins * height * width,
-                bev_cells = batch * grid_cells[0] * grid_cells[1] * grid_cells[2];
-  const auto type = wide ? ScalarType::Long : ScalarType::Int;
-  Tensor cells = new_empty(geometry, {batch, cameras, bins, height, width}, type);
-  Tensor points = new_empty(geometry, {n}, type), pixels = new_empty(geometry, {n}, type);
-  Tensor starts = new_zeros(geometry, {bev_cells + 1}, type);
-  if (n == 0) return {cells, points, pixels, starts};
+  const BevIndex to(geometry, grid_cells, wide, new_empty);
+  if (to.count == 0) return to.tensors();
   const VoxelGrid grid = make_grid(voxel_size, low, grid_cells);
-  dispatch_index(type, "bev_pool_index", [&](auto index) {
+  dispatch_index(to.type, "bev_pool_index", [&](auto index) {
     dispatch_floating(geometry.scalar_type(), "bev_pool_index", [&](auto zero) {
-      find_points<decltype(zero), decltype(index)>(device, geometry,
-                                                   Frustum{bins, height * width}, grid, truncate,
-                                                   cells, points, pixels, starts);
+      find_points<decltype(zero), decltype(index)>(device, geometry, grid, truncate, to);
     });
   });
-  return {cells, points, pixels, starts};
+  return to.tensors();
 }
 
-Tensor bev_pool(const Tensor& depth_in, const Tensor& feat_in, const Tensor& ranks_depth_in,
-                const Tensor& ranks_feat_in, const Tensor& starts_in, const Tensor&) {
-  const Device device(feat_in);
-  const Tensor depth = contiguous(depth_in), feat = contiguous(feat_in),
-               ranks_depth = contiguous(ranks_depth_in), ranks_feat = contiguous(ranks_feat_in),
-               starts = contiguous(starts_in);
-  check_pool(depth, feat, ranks_depth, ranks_feat, starts);
-  const int64_t cells = starts.size(0) - 1, channels = feat.size(feat.dim() - 1);
-  Tensor out = new_empty(feat, {cells, channels}, feat.scalar_type());
-  dispatch_floating(feat.scalar_type(), "bev_pool", [&](auto zero) {
-    dispatch_index(starts.scalar_type(), "bev_pool", [&](auto index) {
+Tensor bev_pool(const Tensor& depth, const Tensor& feat, const Tensor& ranks_depth,
+                const Tensor& ranks_feat, const Tensor& starts, const Tensor&) {
+  const Device device(feat);
+  const PoolInputs in(depth, feat, ranks_depth, ranks_feat, starts);
+  const int64_t cells = in.cells(), channels = in.channels();
+  Tensor out = new_empty(in.feat, {cells, channels}, in.feat.scalar_type());
+  dispatch_floating(in.feat.scalar_type(), "bev_pool", [&](auto zero) {
+    dispatch_index(in.starts.scalar_type(), "bev_pool", [&](auto index) {
       using T = decltype(zero);
       using Index = decltype(index);
       for_each(device, cells * channels,
-               PoolCell<T, Index>{data<T>(depth), data<T>(feat),
-                                  {data<Index>(ranks_depth), data<Index>(ranks_feat),
-                                   data<Index>(starts), ranks_depth.numel(), depth.numel(),
-                                   rows_of(feat)},
+               PoolCell<T, Index>{data<T>(in.depth), data<T>(in.feat), in.points<Index>(),
                                   channels, mutable_data<T>(out)});
     });
   });
@@ -112,36 +95,26 @@ Tensor bev_pool(const Tensor& depth_in, const Tensor& feat_in, const Tensor& ran
 }
 
 std::tuple<Tensor, Tensor> bev_pool_backward(
-    const Tensor& grad_in, const Tensor& depth_in, const Tensor& feat_in, const Tensor& cells_in,
-    const std::optional<Tensor>& pixels_in, const std::optional<Tensor>& order_in,
-    const std::optional<Tensor>& starts_in) {
-  const Device device(grad_in);
-  const Tensor grad = contiguous(grad_in), depth = contiguous(depth_in),
-               feat = contiguous(feat_in), cells = contiguous(cells_in);
-  std::optional<Tensor> pixels_of, order, starts;
-  if (pixels_in) pixels_of = contiguous(*pixels_in);
-  if (order_in) order = contiguous(*order_in);
-  if (starts_in) starts = contiguous(*starts_in);
-  check_pool_backward(grad, depth, feat, cells, pixels_of, order, starts);
-  const int64_t channels = grad.size(1), pixels = rows_of(feat);
-  Tensor grad_depth = new_empty(depth, {depth.numel()}, depth.scalar_type());
-  Tensor grad_feat = new_empty(feat, {pixels, channels}, feat.scalar_type());
-  dispatch_floating(feat.scalar_type(), "bev_pool_backward", [&](auto zero) {
-    dispatch_index(cells.scalar_type(), "bev_pool_backward", [&](auto index) {
+    const Tensor& grad, const Tensor& depth, const Tensor& feat, const Tensor& cells,
+    const std::optional<Tensor>& pixels_of, const std::optional<Tensor>& order,
+    const std::optional<Tensor>& starts) {
+  const Device device(grad);
+  const PoolGradInputs in(grad, depth, feat, cells, pixels_of, order, starts);
+  const int64_t channels = in.channels(), pixels = rows_of(in.feat), n = in.depth.numel();
+  Tensor grad_depth = new_empty(in.depth, {n}, in.depth.scalar_type());
+  Tensor grad_feat = new_empty(in.feat, {pixels, channels}, in.feat.scalar_type());
+  dispatch_floating(in.feat.scalar_type(), "bev_pool_backward", [&](auto zero) {
+    dispatch_index(in.cells.scalar_type(), "bev_pool_backward", [&](auto index) {
       using T = decltype(zero);
       using Index = decltype(index);
       using DepthGrad = PoolDepthGrad<T, Index, kBlockThreads>;
-      const PixelPoints<Index> points{
-          data<Index>(cells), order ? data<int64_t>(*order) : nullptr,
-          starts ? data<int64_t>(*starts) : nullptr,
-          starts ? Frustum{1, 1} : Frustum{depth.size(2), depth.size(3) * depth.size(4)},
-          depth.numel(), grad.size(0)};
+      const auto points = in.points<Index>();
       for_each(device, pixels * channels,
-               PoolFeatureGrad<T, Index>{data<T>(grad), data<T>(depth), points, channels,
+               PoolFeatureGrad<T, Index>{data<T>(in.grad), data<T>(in.depth), points, channels,
                                          mutable_data<T>(grad_feat)});
-      for_each_block(device, (depth.numel() + DepthGrad::kEntries - 1) / DepthGrad::kEntries,
-                     DepthGrad{data<T>(grad), data<T>(feat), points,
-                               starts ? data<Index>(*pixels_of) : nullptr, channels, pixels,
+      for_each_block(device, (n + DepthGrad::kEntries - 1) / DepthGrad::kEntries,
+                     DepthGrad{data<T>(in.grad), data<T>(in.feat), points,
+                               in.starts ? data<Index>(*in.pixels) : nullptr, channels, pixels,
                                mutable_data<T>(grad_depth)});
     });
   });

@@ -14,15 +14,14 @@ std::tuple<Tensor, Tensor> trilinear_corners(const Tensor& points_in,
   const Device device(points_in);
   const Tensor points = contiguous(points_in), unique = contiguous(unique_in);
   const int64_t n = points.size(0);
-  std::optional<Tensor> batch;
-  if (batch_in) batch = contiguous(*batch_in);
+  const std::optional<Tensor> batch = contiguous(batch_in);
   const bool wide = points.scalar_type() == ScalarType::Double;
   Tensor indices = new_empty(points, {n, 8}, ScalarType::Long);
   Tensor weights = new_empty(points, {n, 8}, wide ? ScalarType::Double : ScalarType::Float);
   dispatch_floating(points.scalar_type(), "trilinear_corners", [&](auto zero) {
     using T = decltype(zero);
     const TrilinearCorners<T> corners{data<T>(points),
-                                      batch ? data<int64_t>(*batch) : nullptr,
+                                      data_or_null<int64_t>(batch),
                                       data<int64_t>(unique),
                                       unique.size(0),
                                       points.size(1),

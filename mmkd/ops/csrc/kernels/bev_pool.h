@@ -1,8 +1,6 @@
 // BEV pooling: image points (depth weight x feature row) summed per cell of the BEV grid.
 #pragma once
 
-#include <optional>
-
 #include "index.h"
 #include "voxel_keys.h"
 
@@ -158,34 +156,90 @@ inline int64_t rows_of(const Tensor& t) {
   return rows;
 }
 
-// For a caller of torch.ops.mmkd.*: what the kernels rely on. Values they check themselves.
-inline void check_pool(const Tensor& depth, const Tensor& feat, const Tensor& ranks_depth,
-                       const Tensor& ranks_feat, const Tensor& starts) {
-  STD_TORCH_CHECK(starts.dim() == 1 && starts.size(0) > 0 && feat.dim() > 0 &&
-                      ranks_depth.numel() == ranks_feat.numel() &&
-                      depth.scalar_type() == feat.scalar_type() &&
-                      ranks_depth.scalar_type() == starts.scalar_type() &&
-                      ranks_feat.scalar_type() == starts.scalar_type(),
-                  "bev_pool: sizes or dtypes do not go together");
-}
+// The tensors of an index, still empty: of a geometry (B, N, D, H, W, 3) and a grid. `make` is
+// new_empty or what stands for it.
+struct BevIndex {
+  BevIndex(const Tensor& geometry, const std::vector<int64_t>& grid, bool wide,
+           decltype(&new_empty) make)
+      : frustum{geometry.size(2), geometry.size(3) * geometry.size(4)},
+        images(geometry.size(0) * geometry.size(1)),
+        count(images * frustum.bins * frustum.plane),
+        bev_cells(geometry.size(0) * grid[0] * grid[1] * grid[2]),
+        type(wide ? ScalarType::Long : ScalarType::Int),
+        cells(make(geometry, {geometry.size(0), geometry.size(1), geometry.size(2),
+                              geometry.size(3), geometry.size(4)}, type)),
+        points(make(geometry, {count}, type)), pixels(make(geometry, {count}, type)),
+        starts(new_zeros(geometry, {bev_cells + 1}, type)) {}
 
-inline void check_pool_backward(const Tensor& grad, const Tensor& depth, const Tensor& feat,
-                                const Tensor& cells, const std::optional<Tensor>& pixels,
-                                const std::optional<Tensor>& order,
-                                const std::optional<Tensor>& starts) {
-  bool right = grad.dim() == 2 && feat.dim() > 0 && feat.size(feat.dim() - 1) == grad.size(1) &&
-               cells.numel() == depth.numel() && grad.scalar_type() == feat.scalar_type() &&
-               depth.scalar_type() == feat.scalar_type();
-  if (starts) {
-    right = right && pixels && order && starts->numel() - 1 == rows_of(feat) &&
-            pixels->numel() == depth.numel() && order->numel() == depth.numel() &&
-            pixels->scalar_type() == cells.scalar_type() &&
-            order->scalar_type() == ScalarType::Long && starts->scalar_type() == ScalarType::Long;
-  } else {
-    right = right && depth.dim() == 5 && feat.dim() == 5;
-    for (int k = 0; right && k < 4; ++k) right = feat.size(k) == depth.size(k < 2 ? k : k + 1);
+  std::tuple<Tensor, Tensor, Tensor, Tensor> tensors() const {
+    return {cells, points, pixels, starts};
   }
-  STD_TORCH_CHECK(right, "bev_pool_backward: sizes or dtypes do not go together");
-}
+
+  Frustum frustum;
+  int64_t images, count, bev_cells;
+  ScalarType type;
+  Tensor cells, points, pixels, starts;
+};
+
+// The tensors of bev_pool and of its backward, made contiguous and kept alive, and the views of
+// their ranks. What the kernels rely on is checked here, for a caller of torch.ops.mmkd.*;
+// values they check themselves.
+struct PoolInputs {
+  PoolInputs(const Tensor& depth_in, const Tensor& feat_in, const Tensor& ranks_depth_in,
+             const Tensor& ranks_feat_in, const Tensor& starts_in)
+      : depth(contiguous(depth_in)), feat(contiguous(feat_in)),
+        ranks_depth(contiguous(ranks_depth_in)), ranks_feat(contiguous(ranks_feat_in)),
+        starts(contiguous(starts_in)) {
+    STD_TORCH_CHECK(starts.dim() == 1 && starts.size(0) > 0 && feat.dim() > 0 &&
+                        ranks_depth.numel() == ranks_feat.numel() &&
+                        depth.scalar_type() == feat.scalar_type() &&
+                        ranks_depth.scalar_type() == starts.scalar_type() &&
+                        ranks_feat.scalar_type() == starts.scalar_type(),
+                    "bev_pool: sizes or dtypes do not go together");
+  }
+  int64_t cells() const { return starts.size(0) - 1; }
+  int64_t channels() const { return feat.size(feat.dim() - 1); }
+  template <class Index>
+  CellPoints<Index> points() const {
+    return {data<Index>(ranks_depth), data<Index>(ranks_feat), data<Index>(starts),
+            ranks_depth.numel(), depth.numel(), rows_of(feat)};
+  }
+
+  Tensor depth, feat, ranks_depth, ranks_feat, starts;
+};
+
+struct PoolGradInputs {
+  PoolGradInputs(const Tensor& grad_in, const Tensor& depth_in, const Tensor& feat_in,
+                 const Tensor& cells_in, const std::optional<Tensor>& pixels_in,
+                 const std::optional<Tensor>& order_in, const std::optional<Tensor>& starts_in)
+      : grad(contiguous(grad_in)), depth(contiguous(depth_in)), feat(contiguous(feat_in)),
+        cells(contiguous(cells_in)), pixels(contiguous(pixels_in)), order(contiguous(order_in)),
+        starts(contiguous(starts_in)) {
+    bool right = grad.dim() == 2 && feat.dim() > 0 && feat.size(feat.dim() - 1) == grad.size(1) &&
+                 cells.numel() == depth.numel() && grad.scalar_type() == feat.scalar_type() &&
+                 depth.scalar_type() == feat.scalar_type();
+    if (starts) {
+      right = right && pixels && order && starts->numel() - 1 == rows_of(feat) &&
+              pixels->numel() == depth.numel() && order->numel() == depth.numel() &&
+              pixels->scalar_type() == cells.scalar_type() &&
+              order->scalar_type() == ScalarType::Long &&
+              starts->scalar_type() == ScalarType::Long;
+    } else {
+      right = right && depth.dim() == 5 && feat.dim() == 5;
+      for (int k = 0; right && k < 4; ++k) right = feat.size(k) == depth.size(k < 2 ? k : k + 1);
+    }
+    STD_TORCH_CHECK(right, "bev_pool_backward: sizes or dtypes do not go together");
+  }
+  int64_t channels() const { return grad.size(1); }
+  template <class Index>
+  PixelPoints<Index> points() const {
+    return {data<Index>(cells), data_or_null<int64_t>(order), data_or_null<int64_t>(starts),
+            starts ? Frustum{1, 1} : Frustum{depth.size(2), depth.size(3) * depth.size(4)},
+            depth.numel(), grad.size(0)};
+  }
+
+  Tensor grad, depth, feat, cells;
+  std::optional<Tensor> pixels, order, starts;
+};
 
 }  // namespace mmkd

@@ -38,7 +38,8 @@ struct TrilinearCorners {
       const int64_t y = lower[1] + up_y, z = lower[2] + up_z;
       const bool row = near && y >= 0 && y < grid.cells[1] && z >= 0 && z < grid.cells[2];
       const int64_t key = row ? grid.key(b, z, y, lower[0]) : 0;
-      int64_t at = row ? first_at_least(unique, voxels, key) : voxels;  // x is fastest: the next key is next to it
+      // x is fastest: the next key is next to it.
+      int64_t at = row ? first_at_least(unique, voxels, key) : voxels;
       for (int up_x = 0; up_x < 2; ++up_x) {
         const int64_t x = lower[0] + up_x;
         const bool is_voxel = row && x >= 0 && x < grid.cells[0] && at < voxels &&

@@ -2,24 +2,19 @@
 #pragma once
 
 #include <cstring>
-#include <optional>
 
 #include "../common.h"
 
 namespace mmkd {
 
-// f(T{}) for float and double: the Python side has made half types into float.
+// f(T{}) for the type of two clouds, once they go together.
 template <class F>
 void dispatch_coordinates(const Tensor& a, const Tensor& b, const char* op, F&& f) {
   STD_TORCH_CHECK(a.dim() == 3 && b.dim() == 3 && a.size(0) == b.size(0) &&
                       a.size(2) == b.size(2) && a.scalar_type() == b.scalar_type(),
                   op, ": expected (B, Q, C) and (B, N, C) of one dtype");
   STD_TORCH_CHECK(b.size(1) <= std::numeric_limits<int32_t>::max(), op, ": too many points");
-  switch (a.scalar_type()) {
-    case ScalarType::Float: return f(float{});
-    case ScalarType::Double: return f(double{});
-    default: STD_TORCH_CHECK(false, op, ": expected float32 or float64");
-  }
+  dispatch_wide(a.scalar_type(), op, f);
 }
 
 // Distance and index as one number that orders by distance, then by index: the bits of a float
