@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_choice, check_floats, check_integer, check_tensor
-from .grid import INT32_MAX, INT64_MAX
+from .grid import INT32_MAX, INT64_MAX, find_cells, linear_cells
 from .segments import csr_index_reference
 
 
@@ -67,21 +67,11 @@ def bev_pool_index_reference(geometry: Tensor, voxel_size: list[float], low: lis
                              wide: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """cells, points, pixels and starts of a :class:`BEVPoolIndex`."""
     b, n, d, h, w, _ = geometry.shape
-    xyz = geometry if geometry.dtype == torch.float64 else geometry.float()
-    size, start = (torch.tensor(v, dtype=torch.float32, device=xyz.device).to(xyz.dtype)
-                   for v in (voxel_size, low))
-    cell = (xyz - start) / size
-    cell = cell.trunc() if truncate else cell.floor()
-    count = torch.tensor(cells, device=xyz.device)
-    inside = ((cell >= 0) & (cell < count.to(torch.float32).to(xyz.dtype))).all(-1)
-    cell = torch.where(inside[..., None], cell, 0).long()
-    inside &= (cell < count).all(-1)
-    x, y, z = cell.unbind(-1)
-    sample = torch.arange(b, device=xyz.device).view(b, 1, 1, 1, 1)
-    keys = ((sample * cells[2] + z) * cells[1] + y) * cells[0] + x
-    keys = torch.where(inside, keys, -1)
+    cell, inside = find_cells(geometry, voxel_size, low, cells, truncate)
+    sample = torch.arange(b, device=geometry.device).view(b, 1, 1, 1, 1)
+    keys = torch.where(inside, linear_cells(cell, sample, cells), -1)
     order, starts = csr_index_reference(keys.flatten(), b * math.prod(cells))
-    used = torch.arange(len(order), device=xyz.device) < starts[-1]
+    used = torch.arange(len(order), device=geometry.device) < starts[-1]
     plane = max(h * w, 1)
     pixels = order.div(max(d, 1) * plane, rounding_mode='floor') * plane + order % plane
     dtype = torch.int64 if wide else torch.int32

@@ -8,6 +8,7 @@ from .batches import join, join_samples
 from .checks import (
     FLOATING,
     INDEX,
+    accumulated,
     check_choice,
     check_floats,
     check_integer,
@@ -102,8 +103,7 @@ def _join_boxes(boxes, batch_index, batch_size, labels, scale):
 
 def _footprints(boxes, scale):
     """(K, 6) x, y, half dx, half dy, cos yaw, sin yaw; a half size of 0 for no proper box."""
-    boxes = boxes.detach()
-    boxes = boxes if boxes.dtype == torch.float64 else boxes.float()
+    boxes = accumulated(boxes.detach())
     half = boxes[:, 3:5]
     if isinstance(scale, Tensor):
         check_tensor(OP, 'scale', scale, (len(boxes),))
@@ -170,7 +170,7 @@ def boxes_to_bev_mask(boxes, point_cloud_range, grid_size, batch_index=None, bat
         if not bounds[axis + 3] > bounds[axis]:
             raise ValueError(f'{OP}: point_cloud_range goes from {bounds[axis]} to '
                              f'{bounds[axis + 3]} along {name.lower()}')
-        like = boxes if boxes.dtype == torch.float64 else boxes.new_empty(0).float()
+        like = accumulated(boxes.new_empty(0))
         positions.append(_positions(bounds[axis], bounds[axis + 3], grid_size[axis], offset,
                                     like))
     if labels is not None:

@@ -5,7 +5,14 @@ import torch
 from torch import Tensor
 
 from .bev_index import BEVPoolIndex
-from .checks import INDEX, check_indices, check_integer, check_same_device, check_tensor
+from .checks import (
+    INDEX,
+    accumulator,
+    check_indices,
+    check_integer,
+    check_same_device,
+    check_tensor,
+)
 from .segments import csr_index
 
 # Numbers that the reference gathers at a time: 16 MiB of float32.
@@ -20,7 +27,7 @@ def bev_pool_reference(depth: Tensor, feat: Tensor, ranks_depth: Tensor, ranks_f
         cells: for the gradient alone: cell of each depth entry (B, N, D, H, W), which a
             pixel's ray then is; or of each rank (P,), in any relation to the pixels.
     """
-    wide = torch.float64 if feat.dtype == torch.float64 else torch.float32
+    wide = accumulator(feat.dtype)
     channels = feat.shape[-1]
     rows, weights = feat.reshape(math.prod(feat.shape[:-1]), channels), depth.flatten()
     out = feat.new_zeros(len(starts) - 1, channels, dtype=wide)
@@ -53,7 +60,7 @@ def bev_pool_backward_reference(grad: Tensor, depth: Tensor, feat: Tensor, cells
         pixels, order, starts: row of feat of each entry, and the entries sorted by it; None
             where depth and feat are (B, N, D, H, W) and (B, N, H, W, C).
     """
-    wide = torch.float64 if feat.dtype == torch.float64 else torch.float32
+    wide = accumulator(feat.dtype)
     channels = feat.shape[-1]
     rows = feat.reshape(math.prod(feat.shape[:-1]), channels)
     weights, cell = depth.flatten(), cells.flatten()

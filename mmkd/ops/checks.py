@@ -12,6 +12,11 @@ def accumulator(dtype):
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def accumulated(tensor):
+    """In the type that sums are kept in."""
+    return tensor.to(accumulator(tensor.dtype))
+
+
 def sizes_differ(a, b):
     """a != b. While compiling, where a size may be known at run time alone (the number of
     voxels), the graph gets an assertion instead."""
@@ -41,6 +46,14 @@ def check_tensor(op, name, tensor, shape, dtypes=FLOATING):
     if not fits:
         wanted = ', '.join(map(str, shape))
         raise ValueError(f'{op}: {name} must have shape ({wanted}), not {tuple(tensor.shape)}')
+
+
+def check_points(op, points):
+    """Refuse a cloud (N, C) without the channels x, y, z."""
+    check_tensor(op, 'points', points, ('N', 'C'))
+    if points.shape[1] < 3:
+        raise ValueError(f'{op}: points must have at least the channels x, y, z, but their '
+                         f'shape is {tuple(points.shape)}')
 
 
 def check_same_device(op, **tensors):

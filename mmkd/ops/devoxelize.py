@@ -3,7 +3,8 @@ import torch
 from torch import Tensor
 
 from .batches import join_samples
-from .checks import accumulator, check_choice, check_same_device, check_tensor
+from .checks import accumulator, check_choice, check_points, check_same_device, check_tensor
+from .grid import grid_coordinates, linear_cells
 from .interpolation import interpolate
 from .voxels import VoxelIndex
 
@@ -14,11 +15,8 @@ def trilinear_corners_reference(points: Tensor, batch_index: Tensor | None, uniq
                                 batch_size: int, voxel_size: list[float], low: list[float],
                                 cells: list[int], shift: float) -> tuple[Tensor, Tensor]:
     """The eight voxels around each point, -1 where there is none, and their weights."""
-    xyz = points[:, :3].to(accumulator(points.dtype))
-    size, start = (torch.tensor(v, dtype=torch.float32, device=xyz.device).to(xyz.dtype)
-                   for v in (voxel_size, low))
-    count = torch.tensor(cells, device=xyz.device)
-    q = (xyz - start) / size - shift
+    q = grid_coordinates(points[:, :3], voxel_size, low) - shift
+    count = torch.tensor(cells, device=q.device)
     here = (q >= -1) & (q < count.float().to(q.dtype))
     below = torch.where(here, q.floor(), 0)
     fraction = torch.where(here, q - below, 0)
@@ -26,11 +24,10 @@ def trilinear_corners_reference(points: Tensor, batch_index: Tensor | None, uniq
     near = here.all(1) & (batch >= 0) & (batch < batch_size)
     indices, weights = [], []
     for corner in CORNERS:
-        up = torch.tensor(corner, device=xyz.device)
+        up = torch.tensor(corner, device=q.device)
         cell = below.long() + up
         inside = near & ((cell >= 0) & (cell < count)).all(1)
-        x, y, z = cell.unbind(1)
-        key = ((batch * cells[2] + z) * cells[1] + y) * cells[0] + x
+        key = linear_cells(cell, batch, cells)
         if unique.numel():
             at = torch.searchsorted(unique, key).clamp(max=unique.numel() - 1)
             inside = inside & (unique[at] == key)
@@ -94,9 +91,7 @@ def devoxelize_trilinear(voxel_features, points, index, batch_index=None, node='
     if samples != index.batch_size:
         raise ValueError(f'{op}: the index has {index.batch_size} samples: give a batch_index, '
                          'or a list with one cloud per sample')
-    if points.shape[1] < 3:
-        raise ValueError(f'{op}: points must have at least the channels x, y, z, but their '
-                         f'shape is {tuple(points.shape)}')
+    check_points(op, points)
     check_same_device(op, voxel_features=voxel_features, points=points, index=index.unique)
     grid = index.grid
     indices, weights = _trilinear_corners(

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from .checks import INDEX, check_choice, check_same_device, check_tensor
+from .grid import INT64_MAX
 from .reductions import segment_max, segment_sum
 from .segments import unique_index
 
@@ -20,7 +21,7 @@ def index_of_coors(op, coors):
     total = 1
     for size in sizes:
         total *= size
-    if total > torch.iinfo(torch.int64).max:
+    if total > INT64_MAX:
         raise ValueError(f'{op}: coordinates up to {[s - 1 for s in sizes]} are more cells than '
                          'an int64 can number')
     keys = wide[:, 0]

@@ -2,7 +2,9 @@
 import math
 from typing import NamedTuple
 
-from .checks import check_floats
+import torch
+
+from .checks import accumulated, check_floats
 
 INT32_MAX = 2 ** 31 - 1
 INT64_MAX = 2 ** 63 - 1
@@ -66,3 +68,27 @@ def make_grid(op, voxel_size, point_cloud_range, batch_size=1):
         raise ValueError(f'{op}: {batch_size} x {cells} voxels are more than an int64 can '
                          'number; use larger voxels or a smaller range')
     return grid
+
+
+def grid_coordinates(xyz, voxel_size, low):
+    """(..., 3) x, y, z in cells from the grid's corner; float32 (float64 for float64)."""
+    xyz = accumulated(xyz)
+    size, start = (torch.tensor(v, dtype=torch.float32, device=xyz.device).to(xyz.dtype)
+                   for v in (voxel_size, low))
+    return (xyz - start) / size
+
+
+def find_cells(xyz, voxel_size, low, cells, truncate=False):
+    """(..., 3) int64 cell x, y, z of each point, and (...) whether it is inside; 0 if not."""
+    cell = grid_coordinates(xyz, voxel_size, low)
+    cell = cell.trunc() if truncate else cell.floor()
+    count = torch.tensor(cells, device=xyz.device)
+    inside = ((cell >= 0) & (cell < count.to(torch.float32).to(cell.dtype))).all(-1)
+    cell = torch.where(inside[..., None], cell, 0).long()
+    return cell, inside & (cell < count).all(-1)
+
+
+def linear_cells(cell, sample, cells):
+    """((sample * Z + z) * Y + y) * X + x of (..., 3) cells x, y, z."""
+    x, y, z = cell.unbind(-1)
+    return ((sample * cells[2] + z) * cells[1] + y) * cells[0] + x

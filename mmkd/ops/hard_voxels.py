@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from .checks import check_integer, check_tensor
+from .checks import check_integer, check_points
 from .grid import INT32_MAX, make_grid
 from .segments import unique_index_reference
 from .voxels import dynamic_voxelize, voxel_coors_reference, voxel_keys_reference
@@ -91,10 +91,7 @@ def hard_voxelize(points, voxel_size, point_cloud_range, max_points, max_voxels=
             (and not -1).
     """
     op = 'hard_voxelize'
-    check_tensor(op, 'points', points, ('N', 'C'))
-    if points.shape[1] < 3:
-        raise ValueError(f'{op}: points must have at least the channels x, y, z, but their '
-                         f'shape is {tuple(points.shape)}')
+    check_points(op, points)
     check_integer(op, 'max_points', max_points, 1, INT32_MAX)
     if max_voxels is None:
         max_voxels = -1

@@ -3,7 +3,15 @@ import torch
 from torch import Tensor
 
 from .batches import check_batch
-from .checks import FLOATING, INDEX, check_indices, check_integer, check_same_device, check_tensor
+from .checks import (
+    FLOATING,
+    INDEX,
+    accumulated,
+    check_indices,
+    check_integer,
+    check_same_device,
+    check_tensor,
+)
 
 
 def draw_gaussians_reference(centres: Tensor, radii: Tensor, planes: Tensor, num_planes: int,
@@ -127,7 +135,7 @@ def gaussian_radius(size, min_overlap=0.5):
     if isinstance(min_overlap, bool) or not isinstance(min_overlap, (int, float)) \
             or not 0 < min_overlap <= 1:
         raise ValueError(f'{op}: min_overlap must lie in (0, 1], not {min_overlap!r}')
-    size = size if size.dtype == torch.float64 else size.float()
+    size = accumulated(size)
     proper = ((size > 0) & size.isfinite()).all(1)
     length, width = size.unbind(1)
     total = width + length

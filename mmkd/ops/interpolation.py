@@ -5,6 +5,7 @@ from torch import Tensor
 from .checks import (
     FLOATING,
     INDEX,
+    accumulated,
     accumulator,
     check_indices,
     check_same_device,
@@ -23,7 +24,7 @@ def _rows(features, index):
         shape = (index.shape[0], features.shape[1])
         return features.new_zeros(shape, dtype=accumulator(features.dtype)), valid[:, None]
     rows = features[torch.where(valid, index, 0).long()]
-    return rows.to(accumulator(features.dtype)), valid[:, None]
+    return accumulated(rows), valid[:, None]
 
 
 def interpolate_reference(features: Tensor, indices: Tensor, weights: Tensor) -> Tensor:

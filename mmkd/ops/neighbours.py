@@ -4,6 +4,7 @@ from torch import Tensor
 
 from .checks import (
     INDEX,
+    accumulated,
     check_floats,
     check_indices,
     check_integer,
@@ -82,8 +83,7 @@ def _(query, points, k, query_lengths, point_lengths):
 
 def full_precision(tensor):
     """Detached, in float32 if it is a half type."""
-    tensor = tensor.detach()
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
+    return accumulated(tensor.detach())
 
 
 def check_cloud_size(op, name, count):

@@ -2,12 +2,7 @@
 import torch
 from torch import Tensor
 
-from .checks import accumulator
-
-
-def accumulated(rows):
-    """Rows in the type that sums are kept in."""
-    return rows.to(accumulator(rows.dtype))
+from .checks import accumulated
 
 
 def segment_sum_reference(rows: Tensor, inverse: Tensor, order: Tensor, starts: Tensor,

@@ -1,6 +1,7 @@
 """Point to voxel and back: sum, mean and max over the points of each voxel."""
 from .checks import (
     INDEX,
+    accumulated,
     check_choice,
     check_floats,
     check_indices,
@@ -9,7 +10,7 @@ from .checks import (
     check_tensor,
     sizes_differ,
 )
-from .reductions import accumulated, gather_segments, segment_max, segment_sum
+from .reductions import gather_segments, segment_max, segment_sum
 from .segments import csr_index
 from .voxels import VoxelIndex
 

@@ -3,13 +3,13 @@ import torch
 from torch import Tensor
 
 from .checks import INDEX, check_integer, check_tensor
+from .grid import INT64_MAX
 
 
 def unique_index_reference(keys: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Unique keys and who has them; see :func:`unique_index`."""
-    most = torch.iinfo(torch.int64).max
-    valid = (keys >= 0) & (keys < most)
-    order = torch.where(valid, keys, most).argsort(stable=True)
+    valid = (keys >= 0) & (keys < INT64_MAX)
+    order = torch.where(valid, keys, INT64_MAX).argsort(stable=True)
     unique, inverse, counts = keys[valid].unique(return_inverse=True, return_counts=True)
     everyone = torch.full_like(keys, -1)
     everyone[valid] = inverse
@@ -47,7 +47,7 @@ def unique_index(keys):
 def csr_index_reference(ids: Tensor, num_segments: int) -> tuple[Tensor, Tensor]:
     """Elements sorted by id; see :func:`csr_index`."""
     ids = ids.long()
-    ids = torch.where((ids >= 0) & (ids < num_segments), ids, torch.iinfo(torch.int64).max)
+    ids = torch.where((ids >= 0) & (ids < num_segments), ids, INT64_MAX)
     ids, order = ids.sort(stable=True)
     starts = torch.searchsorted(ids, torch.arange(num_segments + 1, device=ids.device))
     return order, starts

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from .batches import join_samples
-from .checks import check_tensor
-from .grid import Grid, make_grid
+from .checks import check_points
+from .grid import Grid, find_cells, linear_cells, make_grid
 from .segments import unique_index
 
 
@@ -50,19 +50,10 @@ def voxel_keys_reference(points: Tensor, batch_index: Tensor | None, batch_size:
                          voxel_size: list[float], low: list[float],
                          cells: list[int]) -> Tensor:
     """Linear cell of each point, -1 outside; float32 arithmetic (float64 for float64)."""
-    xyz = points[:, :3]
-    xyz = xyz if xyz.dtype == torch.float64 else xyz.float()
-    size, start = (torch.tensor(v, dtype=torch.float32, device=xyz.device).to(xyz.dtype)
-                   for v in (voxel_size, low))
-    cell = ((xyz - start) / size).floor()
-    count = torch.tensor(cells, device=xyz.device)
-    inside = ((cell >= 0) & (cell < count.to(torch.float32).to(xyz.dtype))).all(1)
-    cell = torch.where(inside[:, None], cell, 0).long()
-    inside &= (cell < count).all(1)
+    cell, inside = find_cells(points[:, :3], voxel_size, low, cells)
     batch = torch.zeros_like(cell[:, 0]) if batch_index is None else batch_index
     inside &= (batch >= 0) & (batch < batch_size)
-    x, y, z = cell.unbind(1)
-    keys = ((batch * cells[2] + z) * cells[1] + y) * cells[0] + x
+    keys = linear_cells(cell, batch, cells)
     return torch.where(inside, keys, -1)
 
 
@@ -120,9 +111,7 @@ def voxel_index(points, voxel_size, point_cloud_range, batch_index=None, batch_s
     """
     points, batch_index, batch_size = join_samples('voxel_index', 'points', points, ('N', 'C'),
                                                    batch_index, batch_size)
-    if points.shape[1] < 3:
-        raise ValueError(f'voxel_index: points must have at least the channels x, y, z, but '
-                         f'their shape is {tuple(points.shape)}')
+    check_points('voxel_index', points)
     grid = make_grid('voxel_index', voxel_size, point_cloud_range, batch_size)
     keys = voxel_keys(points.detach(), batch_index, batch_size, list(grid.voxel_size),
                        list(grid.low), list(grid.cells))
@@ -139,7 +128,7 @@ def dynamic_voxelize(points, voxel_size, point_cloud_range):
     Returns:
         Tensor: (N, 3) int32 (z, y, x), three times -1 outside.
     """
-    check_tensor('dynamic_voxelize', 'points', points, ('N', 'C'))
+    check_points('dynamic_voxelize', points)
     grid = make_grid('dynamic_voxelize', voxel_size, point_cloud_range)
     keys = voxel_keys(points.detach(), None, 1, list(grid.voxel_size), list(grid.low),
                        list(grid.cells))

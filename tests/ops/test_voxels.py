@@ -174,6 +174,13 @@ def test_refusals_name_the_argument(change, message):
         voxel_index(**args)
 
 
+def test_a_cloud_without_z_is_never_read_past_its_end():
+    with pytest.raises(ValueError, match=r'dynamic_voxelize: points .* channels x, y, z'):
+        dynamic_voxelize(torch.zeros(4, 2), SIZE, RANGE)
+    with pytest.raises(RuntimeError):  # past the checks of the Python side
+        torch.ops.mmkd.voxel_keys(torch.zeros(4, 2), None, 1, SIZE, RANGE[:3], [4, 4, 4])
+
+
 def test_a_range_beyond_int64_is_refused_by_the_batch():
     wide = dict(voxel_size=(1., 1., 1.), point_cloud_range=(0., 0., 0., 2e9, 2e9, 2.))
     voxel_index(torch.zeros(1, 3), **wide)

@@ -11,6 +11,7 @@ std::tuple<Tensor, Tensor> trilinear_corners(const Tensor& points_in,
                                              const std::vector<double>& voxel_size,
                                              const std::vector<double>& low,
                                              const std::vector<int64_t>& cells, double shift) {
+  check_points(points_in, "trilinear_corners");
   const Tensor points = contiguous(points_in), unique = contiguous(unique_in);
   const int64_t n = points.size(0);
   const std::optional<Tensor> batch = contiguous(batch_in);

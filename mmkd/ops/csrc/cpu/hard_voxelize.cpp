@@ -98,7 +98,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> hard_voxelize(
     const Tensor& points_in, const std::vector<double>& voxel_size,
     const std::vector<double>& low, const std::vector<int64_t>& cells, int64_t max_points,
     int64_t max_voxels) {
-  STD_TORCH_CHECK(points_in.size(1) >= 3, "hard_voxelize: points need x, y and z");
+  check_points(points_in, "hard_voxelize");
   const Tensor points = contiguous(points_in);
   const int64_t n = points.size(0), channels = points.size(1);
   const int64_t total = cells[0] * cells[1] * cells[2];

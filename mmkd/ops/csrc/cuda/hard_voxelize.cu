@@ -18,7 +18,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> hard_voxelize(
     const std::vector<double>& low, const std::vector<int64_t>& cells, int64_t max_points,
     int64_t max_voxels) {
   const Device device(points_in);
-  STD_TORCH_CHECK(points_in.size(1) >= 3, "hard_voxelize: points need x, y and z");
+  check_points(points_in, "hard_voxelize");
   const Tensor points = contiguous(points_in);
   const int64_t n = points.size(0);
   const auto new_indices = [&] { return new_empty(points, {n}, ScalarType::Long); };

@@ -9,6 +9,7 @@ Tensor voxel_keys(const Tensor& points_in, const std::optional<Tensor>& batch_in
                   int64_t batch_size, const std::vector<double>& voxel_size,
                   const std::vector<double>& low, const std::vector<int64_t>& cells) {
   const Device device(points_in);
+  check_points(points_in, "voxel_keys");
   const Tensor points = contiguous(points_in);
   const int64_t n = points.size(0);
   Tensor keys = new_empty(points, {n}, ScalarType::Long);

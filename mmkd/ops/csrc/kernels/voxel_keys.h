@@ -26,6 +26,11 @@ inline VoxelGrid make_grid(const std::vector<double>& size, const std::vector<do
   return grid;
 }
 
+// For a caller of torch.ops.mmkd.*; the Python side has checked it.
+inline void check_points(const Tensor& points, const char* op) {
+  STD_TORCH_CHECK(points.dim() == 2 && points.size(1) >= 3, op, ": points need x, y and z");
+}
+
 // Cell of a coordinate along axis k, floor of a true division; -1 outside, where NaN and
 // infinity are too. Compared before it is cast, so that nothing too large ever is; from 0 up
 // the cast is the floor. Truncated towards zero, the interval (-1, 0) belongs to cell 0.
