@@ -11,19 +11,16 @@ GPU). Gradient error: relative to the dense formulation in float64.
 """
 import argparse
 import copy
-import datetime
 import json
-import os
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import dense_losses
 import torch
+from common import folder_of, head, options, seconds, write
 from loss_table import render
-from machine import device_name
 
 from mmkd.models.losses import CIRKDMemoryLoss, CIRKDMiniBatchLoss, CWDLoss, KDLoss
 
@@ -74,20 +71,6 @@ def step(loss, inputs):
     return value.detach()
 
 
-def seconds(loss, inputs):
-    """Seconds of one step: CUDA events on a GPU, else process CPU time."""
-    if inputs[0].is_cuda:
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        step(loss, inputs)
-        end.record()
-        torch.cuda.synchronize()
-        return begin.elapsed_time(end) / 1000
-    begin = time.process_time()
-    step(loss, inputs)
-    return time.process_time() - begin
-
-
 def on(device, losses):
     return [x.to(device) if isinstance(x, torch.nn.Module) else x for x in losses]
 
@@ -96,7 +79,8 @@ def measure_time(name, case, device, quick):
     ours, dense = on(device, make_losses(name, quick))
     inputs = make_inputs(case, device)
     # The first round pays for lazy set-up and is dropped.
-    rounds = [(seconds(ours, inputs), seconds(dense, inputs)) for _ in range(case[5] + 1)][1:]
+    rounds = [[seconds(lambda loss=loss: step(loss, inputs), device) for loss in (ours, dense)]
+              for _ in range(case[5] + 1)][1:]
     return dict(ratio=statistics.median(a / b for a, b in rounds), rounds=len(rounds),
                 ours_ms=statistics.median(a for a, _ in rounds) * 1000,
                 dense_ms=statistics.median(b for _, b in rounds) * 1000)
@@ -157,13 +141,7 @@ def measure_memory(name, case, device, quick):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='small sizes, all in one process, '
-                        'no file written')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
-    parser.add_argument('--only', help='cases whose name contains this; no file written')
-    parser.add_argument('--out', type=Path, help='folder of losses.json and losses.md')
+    parser = options(__doc__, 'losses', 'small sizes, all in one process')
     parser.add_argument('--child', help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -171,9 +149,8 @@ def main():
         print(peak_memory(*json.loads(args.child)))
         return
 
-    report = dict(command=' '.join(['python', *sys.argv]), torch=torch.__version__,
-                  date=datetime.date.today().isoformat(), device=device_name(args.device),
-                  quick=args.quick, growth_case=GROWTH_CASE, cases={}, growth=[])
+    report = dict(head(args.device), quick=args.quick, growth_case=GROWTH_CASE, cases={},
+                  growth=[])
     cases = {k: v for k, v in CASES.items() if not args.only or args.only in k}
     for name, case in cases.items():
         if args.quick:
@@ -190,14 +167,9 @@ def main():
         report['growth'].append(dict(size=f'{batch}x{h}x{w}', pixels=batch * h * w,
                                      **measure_memory(GROWTH_CASE, case, args.device, False)))
     print(render(report))
-    out = args.out
-    if out is None and not (args.quick or args.only):
-        out = Path(__file__).parent / 'results'
+    out = folder_of(args)
     if out:
-        os.makedirs(out, exist_ok=True)
-        stem = 'losses' if args.device == 'cpu' else f'losses_{args.device}'
-        (out / f'{stem}.json').write_text(json.dumps(report, indent=1) + '\n')
-        (out / f'{stem}.md').write_text(render(report))
+        write(report, render(report), out, 'losses', args.device)
 
 
 if __name__ == '__main__':

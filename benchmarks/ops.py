@@ -12,43 +12,19 @@ times the points (growth). A copy is timed in turn with them, of as many bytes a
 read and write: into a new tensor, which is what every operator that returns one pays for, and
 into a tensor whose memory is in use already. The machine should be idle.
 """
-import argparse
-import datetime
 import gc
 import importlib
 import json
 import pkgutil
 import statistics
 import sys
-import time
-from pathlib import Path
 
 import op_cases
 import torch
-from machine import device_name
+from common import RESULTS, folder_of, head, options, seconds, stem_on, write
 from op_table import render
 
-RESULTS = Path(__file__).resolve().parent / 'results'
 BUDGET = 3.  # seconds that the rounds of one case may take; longer ones get a single round
-
-
-def timer(device):
-    """A function that gives the seconds of one call."""
-    if device == 'cpu':
-        def seconds(run):
-            begin = time.process_time()
-            run()
-            return time.process_time() - begin
-    else:
-        def seconds(run):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda.synchronize()
-            begin.record()
-            run()
-            end.record()
-            torch.cuda.synchronize()
-            return begin.elapsed_time(end) / 1000
-    return seconds
 
 
 def copies(bytes_moved, device):
@@ -60,7 +36,6 @@ def copies(bytes_moved, device):
 
 def measure(case, device, budget=BUDGET):
     """Medians in milliseconds and the paired ratios of one case."""
-    seconds = timer(device)
     runs = {'ours': case.ours}
     if case.theirs is not None:
         runs['theirs'] = case.theirs
@@ -69,14 +44,14 @@ def measure(case, device, budget=BUDGET):
     first = 0.
     for name, run in list(runs.items()):
         try:
-            first += seconds(run)
+            first += seconds(run, device)
         except RuntimeError as error:  # the usual formulation of a large case may not fit
             if name != 'theirs' or 'memory' not in str(error):
                 raise
             del runs[name]
     rounds = int(min(21, max(1 if first > BUDGET else 3, budget / max(first, 1e-6))))
     gc.disable()
-    times = [{name: seconds(run) for name, run in runs.items()} for _ in range(rounds)]
+    times = [{name: seconds(run, device) for name, run in runs.items()} for _ in range(rounds)]
     gc.enable()
     result = {'rounds': rounds, 'theirs_failed': case.theirs is not None and 'theirs' not in runs}
     for name in runs:
@@ -94,13 +69,9 @@ def families():
     return [module for module in modules if hasattr(module, 'cases')]
 
 
-def stem_of(device):
-    return 'ops' if device == 'cpu' else f'ops_{device}'
-
-
 def merged(report, folder, device):
     """The recorded report with the cases of ``report`` in the place of its own."""
-    recorded = json.loads((folder / f'{stem_of(device)}.json').read_text())
+    recorded = json.loads((folder / f'{stem_on("ops", device)}.json').read_text())
     if (recorded['device'], recorded['torch']) != (report['device'], report['torch']):
         raise SystemExit(f"--update: the table was recorded on {recorded['device']}, torch "
                          f"{recorded['torch']}; record it anew")
@@ -111,35 +82,17 @@ def merged(report, folder, device):
     return recorded
 
 
-def write(report, out, device):
-    """The report as ops.json and ops.md (ops_cuda.* on a GPU) in the folder ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
-    stem = stem_of(device)
-    (out / f'{stem}.json').write_text(json.dumps(report, indent=1) + '\n')
-    (out / f'{stem}.md').write_text(render(report))
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='one size, three rounds, no '
-                        'file written')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
-    parser.add_argument('--only', help='cases whose name contains this; no file written')
+    parser = options(__doc__, 'ops', 'one size, three rounds')
     parser.add_argument('--scales', type=int, nargs='+', default=[1, 4, 16])
-    parser.add_argument('--out', type=Path, help='folder of ops.json and ops.md')
     parser.add_argument('--update', action='store_true', help='replace the rows of these cases in '
                         'the recorded table, which says so')
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.quick:
         args.scales = [1]
-    report = dict(command=' '.join(['python', *sys.argv]), torch=torch.__version__,
-                  cuda=torch.version.cuda, date=datetime.date.today().isoformat(),
-                  device=device_name(args.device), cases=[])
-    out = args.out
-    if out is None and not (args.quick or args.only):
-        out = RESULTS
+    report = dict(head(args.device), cuda=torch.version.cuda, cases=[])
+    out = folder_of(args)
     for module in families():
         for scale in args.scales:
             torch.manual_seed(0)
@@ -155,7 +108,7 @@ def main():
     if args.update:
         report, out = merged(report, RESULTS, args.device), RESULTS
     if out:
-        write(report, out, args.device)
+        write(report, render(report), out, 'ops', args.device)
 
 
 if __name__ == '__main__':
