@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from mmkd.datasets import write_cityscapes
+from mmkd.datasets.drawn import write_cityscapes
 from tests.helpers import build, random_bn, tiny_segmentor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

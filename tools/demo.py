@@ -19,7 +19,7 @@ import _common
 import torch
 from _jobs import TOOLS, Job, Progress, clock, run_jobs
 
-from mmkd.datasets import write_cityscapes
+from mmkd.datasets.drawn import write_cityscapes
 from mmkd.utils.checkpoint import safe_load
 from mmkd.utils.configs import read_config
 from mmkd.visualization import draw_comparison

@@ -6,7 +6,7 @@
 import argparse
 import re
 
-from mmkd.datasets import write_cityscapes, write_voc
+from mmkd.datasets.drawn import write_cityscapes, write_voc
 
 SIZES = dict(cityscapes=(256, 128), voc=(128, 128))
 

@@ -14,9 +14,9 @@ import os
 import _common
 
 from mmkd.apis import config_root
-from mmkd.utils import metafiles, result_tables
-from mmkd.utils.evidence import collect
-from mmkd.utils.metafiles import EVIDENCE, NOT_RUN, PUBLISHED
+from mmkd.results import metafiles, tables
+from mmkd.results.evidence import collect
+from mmkd.results.metafiles import EVIDENCE, NOT_RUN, PUBLISHED
 
 TABLES = {14: 'table14_pascal_voc.csv', 15: 'table15_cityscapes.csv'}
 DATA = {14: 'Pascal VOC 2012', 15: 'Cityscapes'}
@@ -87,10 +87,10 @@ class Report:
     def pages(self):
         """{path: {marker: table}} of every page with generated tables."""
         pages = {os.path.join(os.path.dirname(path), 'README.md'):
-                 {'results': result_tables.results_table(meta)}
+                 {'results': tables.results_table(meta)}
                  for path, meta in self.metas.items()}
         pages[os.path.join(self.root, 'README.md')] = {
-            'methods': result_tables.methods_table(self.metas, self.root)}
+            'methods': tables.methods_table(self.metas, self.root)}
         for page, sources in MEASURED.items():
             for marker, source in sources.items():
                 path = os.path.join(self.root, source)
@@ -104,15 +104,15 @@ class Report:
     def texts(self):
         """{path: text} of every file as it should be."""
         texts = {path: metafiles.dump(meta) for path, meta in self.metas.items()}
-        for path, tables in self.pages().items():
+        for path, generated in self.pages().items():
             if not os.path.isfile(path):
                 self.problems.append(f'{self.name(path)} is missing')
                 continue
             with open(path, encoding='utf-8') as file:
                 text = file.read()
             try:
-                for marker, table in tables.items():
-                    text = result_tables.put_between(text, marker, table, self.name(path))
+                for marker, table in generated.items():
+                    text = tables.put_between(text, marker, table, self.name(path))
                 texts[path] = text
             except ValueError as error:
                 self.problems.append(str(error))

@@ -7,8 +7,8 @@ from mmengine.config import Config
 
 import mmkd
 
+from ..results.evidence import clean_head
 from ..utils.configs import load_model_config, read_config
-from ..utils.evidence import clean_head
 from ..utils.hints import did_you_mean
 
 #: where each dataset comes from, for the message when it is missing

@@ -19,8 +19,8 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
+from mmkd.results.metafiles import read_metafiles, zoo_indices_read_once
 from mmkd.utils.configs import load_model_config, read_config
-from mmkd.utils.metafiles import read_metafiles, zoo_indices_read_once
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CONFIGS = os.path.join(ROOT, 'configs')

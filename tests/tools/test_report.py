@@ -14,7 +14,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmkd.utils.metafiles import read_metafile, zoo_indices_read_once
+from mmkd.results.metafiles import read_metafile, zoo_indices_read_once
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 METHOD = 'configs/seg/fitnet'

@@ -15,8 +15,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from .camera import check_size
-from .object_scenes import CLASSES, draw_object_scene
-from .street_scenes import draw_street_scene
+from .objects.scenes import CLASSES, draw_object_scene
+from .streets.scenes import draw_street_scene
 
 NOTE = 'drawn_scenes.json'
 DRAWING = 1  # raise when the same seed gives other pictures

@@ -6,11 +6,11 @@ water full of other shapes that count as background. Every object has a ring of 
 import cv2
 import numpy as np
 
-from . import object_shapes as shapes
-from . import street_figures as figures
-from .camera import check_size, develop
-from .canvas import SCALE, Brush, Canvas, paint, pick, smooth_field
-from .street_vehicles import draw_side_view
+from ..camera import check_size, develop
+from ..canvas import SCALE, Brush, Canvas, paint, pick, smooth_field
+from ..streets import figures
+from ..streets.vehicles import draw_side_view
+from . import shapes
 
 IGNORE = 255
 

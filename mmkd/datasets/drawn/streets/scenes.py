@@ -7,12 +7,11 @@ its texture and its place, as in photographs.
 """
 import numpy as np
 
-from . import street_figures as figures
-from . import street_surroundings as around
-from . import street_vehicles as vehicles
-from .camera import check_size, develop
-from .canvas import SCALE, paint, pick
-from .street_world import (
+from ..camera import check_size, develop
+from ..canvas import SCALE, paint, pick
+from . import figures, vehicles
+from . import surroundings as around
+from .world import (
     BICYCLE,
     IGNORE,
     MOTORCYCLE,

@@ -15,7 +15,7 @@ import re
 import yaml
 from mmengine.config import utils as mmengine_config_utils
 
-from .configs import read_config
+from ..utils.configs import read_config
 
 NOT_RUN = 'not run'
 TEACHER, STUDENT, DISTILLED = PUBLISHED = (

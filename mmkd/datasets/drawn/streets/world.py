@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .canvas import Brush, Canvas, circle_points, paint
+from ..canvas import Brush, Canvas, circle_points, paint
 
 (ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VEGETATION, TERRAIN,
  SKY, PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE) = range(19)

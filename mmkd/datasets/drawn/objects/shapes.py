@@ -1,8 +1,8 @@
 """Animals, furniture and craft, drawn flat with a ``Brush`` (metres, y up from the ground)."""
 import numpy as np
 
-from .canvas import paint, pick
-from .street_figures import cloth
+from ..canvas import paint, pick
+from ..streets.figures import cloth
 
 BLACK = np.full(3, 22.0)
 

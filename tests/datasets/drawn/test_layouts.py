@@ -11,10 +11,10 @@ from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmkd.datasets import write_cityscapes, write_voc
-from mmkd.datasets.street_layouts import NOTE, voc_palette
+from mmkd.datasets.drawn import write_cityscapes, write_voc
+from mmkd.datasets.drawn.layouts import NOTE, voc_palette
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'make_street_scenes.py'
+TOOL = Path(__file__).parents[3] / 'tools' / 'make_street_scenes.py'
 STREET_IDS, VOC_IDS = {*range(19), 255}, {*range(21), 255}
 
 

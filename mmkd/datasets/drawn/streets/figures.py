@@ -1,7 +1,7 @@
 """People, two-wheelers and street furniture, drawn flat with a ``Brush`` (metres, y up)."""
 import numpy as np
 
-from .canvas import paint, pick
+from ..canvas import paint, pick
 
 DARK, STEEL = np.full(3, 32.0), np.full(3, 130.0)
 

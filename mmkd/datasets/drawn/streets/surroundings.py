@@ -2,8 +2,8 @@
 import cv2
 import numpy as np
 
-from .canvas import SCALE, paint, pick, smooth_field
-from .street_world import BUILDING, FENCE, ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION, WALL
+from ..canvas import SCALE, paint, pick, smooth_field
+from .world import BUILDING, FENCE, ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION, WALL
 
 
 def draw_sky(world):

@@ -8,8 +8,8 @@ import subprocess
 
 from mmengine.config import Config
 
-from .checkpoint import safe_load
-from .configs import read_config
+from ..utils.checkpoint import safe_load
+from ..utils.configs import read_config
 
 #: what must be as in the config for the number to be the config's
 _COMPARED = ('model', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'train_dataloader',

@@ -3,10 +3,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mmkd.datasets import draw_object_scene, draw_street_scene
-from mmkd.datasets.canvas import Canvas
-from mmkd.datasets.object_scenes import OBJECTS
-from mmkd.datasets.street_layouts import scene_rng, voc_palette
+from mmkd.datasets.drawn import draw_object_scene, draw_street_scene
+from mmkd.datasets.drawn.canvas import Canvas
+from mmkd.datasets.drawn.layouts import scene_rng, voc_palette
+from mmkd.datasets.drawn.objects.scenes import OBJECTS
 
 STREET_IDS, VOC_IDS = {*range(19), 255}, {*range(21), 255}
 

@@ -1,8 +1,8 @@
 """Vehicles: solid ones along the street, flat ones seen from the side."""
 import numpy as np
 
-from .canvas import paint, pick
-from .street_world import BUS, CAR, TRAIN, TRUCK
+from ..canvas import paint, pick
+from .world import BUS, CAR, TRAIN, TRUCK
 
 RED, LAMP = np.array([40., 40., 210.]), np.array([225., 240., 245.])
 RUBBER = np.array([28., 26., 26.])
