@@ -5,9 +5,10 @@ import sys
 import traceback
 
 import _quiet  # noqa: F401 - before mmengine
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
-from mmkd.apis import end_processes
+from mmkd.apis import compose, end_processes, recipes
+from mmkd.utils.configs import read_config
 
 
 def add_run_options(parser):
@@ -27,6 +28,46 @@ def add_cfg_options(parser):
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V',
                         help='override config values, e.g. '
                         'model.distillations.logits.weight=5 train_cfg.max_iters=100')
+
+
+def add_model_options(parser):
+    """A config file, or the pair and the recipe that stand for one."""
+    parser.add_argument('config', nargs='?', help='config file, of a distillation or of any model')
+    group = parser.add_argument_group('without a config file')
+    group.add_argument('--student', metavar='CFG',
+                       help="the student's config: a path or e.g. "
+                       "'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'; data and "
+                       'schedule come from it')
+    group.add_argument('--teacher', metavar='CFG', help="the teacher's config")
+    group.add_argument('--teacher-checkpoint', metavar='FILE', help="the teacher's weights")
+    group.add_argument('--recipe', metavar='NAME',
+                       help=f"one of {', '.join(recipes())}, or a file with distillations")
+    group.add_argument('--allow-random-teacher', action='store_true',
+                       help='accept a teacher without weights (for a trial run)')
+
+
+def check_model_options(parser, args):
+    """Exit with the usage unless ``args`` name one model in one way."""
+    pair = dict(student=args.student, teacher=args.teacher, recipe=args.recipe)
+    missing = [f'--{key}' for key, value in pair.items() if value is None]
+    if args.config is None and missing:
+        parser.error('give a config file, or --student, --teacher and --recipe (missing: '
+                     f"{', '.join(missing)})")
+    if args.config is not None and len(missing) < 3:
+        parser.error('give either a config file or --student/--teacher/--recipe, not both')
+
+
+def config_of(args):
+    """The config that the arguments mean, and the name of its default work dir."""
+    if args.config is not None:
+        name = os.path.splitext(os.path.basename(args.config))[0]
+        return read_config(args.config), name
+    cfg = compose(args.student, args.teacher, args.recipe, args.teacher_checkpoint,
+                  args.allow_random_teacher)
+    stem = [os.path.splitext(os.path.basename(p))[0] for p in (args.recipe, args.student)]
+    name = '_'.join(stem)
+    # The Runner writes the config into the work dir under this name.
+    return Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=f'{name}.py'), name
 
 
 def apply_run_options(cfg, args, name):

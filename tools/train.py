@@ -6,65 +6,25 @@
 A config without a distiller is trained as it is (a teacher, or the student alone).
 """
 import argparse
-import os
 
 import _common
-from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmkd.apis import (
-    check_datasets,
-    compose,
-    latest_checkpoint,
-    prepare,
-    recipes,
-    use_cpu_processes,
-)
+from mmkd.apis import check_datasets, latest_checkpoint, prepare, use_cpu_processes
 from mmkd.utils.checkpoint import safe_load
-from mmkd.utils.configs import read_config
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', help='config file, of a distillation or of any model')
-    group = parser.add_argument_group('without a config file')
-    group.add_argument('--student', metavar='CFG',
-                       help="the student's config: a path or e.g. "
-                       "'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'; data and "
-                       'schedule come from it')
-    group.add_argument('--teacher', metavar='CFG', help="the teacher's config")
-    group.add_argument('--teacher-checkpoint', metavar='FILE', help="the teacher's weights")
-    group.add_argument('--recipe', metavar='NAME',
-                       help=f"one of {', '.join(recipes())}, or a file with distillations")
-    group.add_argument('--allow-random-teacher', action='store_true',
-                       help='accept a teacher without weights (for a trial run)')
+    _common.add_model_options(parser)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='FILE',
                         help='go on from FILE, or from the latest checkpoint of the work dir')
     parser.add_argument('--amp', action='store_true', help='train with mixed precision')
     _common.add_run_options(parser)
     args = parser.parse_args(argv)
-    pair = dict(student=args.student, teacher=args.teacher, recipe=args.recipe)
-    missing = [f'--{key}' for key, value in pair.items() if value is None]
-    if args.config is None and missing:
-        parser.error('give a config file, or --student, --teacher and --recipe (missing: '
-                     f"{', '.join(missing)})")
-    if args.config is not None and len(missing) < 3:
-        parser.error('give either a config file or --student/--teacher/--recipe, not both')
+    _common.check_model_options(parser, args)
     return args
-
-
-def load(args):
-    """The config that the arguments mean, and the name of its default work dir."""
-    if args.config is not None:
-        name = os.path.splitext(os.path.basename(args.config))[0]
-        return read_config(args.config), name
-    cfg = compose(args.student, args.teacher, args.recipe, args.teacher_checkpoint,
-                  args.allow_random_teacher)
-    stem = [os.path.splitext(os.path.basename(p))[0] for p in (args.recipe, args.student)]
-    name = '_'.join(stem)
-    # The Runner writes the config into the work dir under this name.
-    return Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=f'{name}.py'), name
 
 
 def resume(cfg, source):
@@ -79,7 +39,7 @@ def resume(cfg, source):
 
 
 def main(args):
-    cfg, name = load(args)
+    cfg, name = _common.config_of(args)
     cfg = prepare(_common.apply_run_options(cfg, args, name))
     if args.amp and cfg.optim_wrapper.get('type', 'OptimWrapper') != 'AmpOptimWrapper':
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
