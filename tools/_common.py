@@ -9,6 +9,7 @@ from mmengine.config import Config, DictAction
 
 from mmkd.apis import compose, end_processes, recipes
 from mmkd.utils.configs import read_config
+from mmkd.utils.recipes import recipe_names
 
 
 def add_run_options(parser):
@@ -40,8 +41,9 @@ def add_model_options(parser):
                        'schedule come from it')
     group.add_argument('--teacher', metavar='CFG', help="the teacher's config")
     group.add_argument('--teacher-checkpoint', metavar='FILE', help="the teacher's weights")
-    group.add_argument('--recipe', metavar='NAME',
-                       help=f"one of {', '.join(recipes())}, or a file with distillations")
+    group.add_argument('--recipe', metavar='NAME[,NAME]',
+                       help=f"one or several of {', '.join(recipes())}, or files with "
+                       'distillations')
     group.add_argument('--allow-random-teacher', action='store_true',
                        help='accept a teacher without weights (for a trial run)')
 
@@ -64,7 +66,8 @@ def config_of(args):
         return read_config(args.config), name
     cfg = compose(args.student, args.teacher, args.recipe, args.teacher_checkpoint,
                   args.allow_random_teacher)
-    stem = [os.path.splitext(os.path.basename(p))[0] for p in (args.recipe, args.student)]
+    stem = [os.path.splitext(os.path.basename(p))[0]
+            for p in (*recipe_names(args.recipe), args.student)]
     name = '_'.join(stem)
     # The Runner writes the config into the work dir under this name.
     return Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=f'{name}.py'), name

@@ -1,15 +1,13 @@
 """Composing and checking configs for the tools."""
 import contextlib
-import glob
 import os
 
 from mmengine.config import Config
 
-import mmkd
-
 from ..results.evidence import clean_head
+from ..utils.config_files import config_root
 from ..utils.configs import load_model_config, read_config
-from ..utils.hints import did_you_mean
+from ..utils.recipes import join_recipes, read_recipe, recipe_names
 
 #: where each dataset comes from, for the message when it is missing
 _SOURCES = dict(
@@ -25,29 +23,14 @@ _SOURCES = dict(
 )
 
 
-def config_root():
-    """The folder of mmkd's configs: in the clone, or installed beside the package."""
-    package = os.path.dirname(os.path.abspath(mmkd.__file__))
-    for root in (os.path.join(os.path.dirname(package), 'configs'),
-                 os.path.join(package, '.mim', 'configs')):
-        if os.path.isdir(os.path.join(root, '_base_', 'recipes')):
-            return root
-    raise FileNotFoundError('mmkd has no configs beside it; install it with pip from the clone')
-
-
-def recipes():
-    """Recipe name -> file of the recipes that come with mmkd."""
-    files = glob.glob(os.path.join(config_root(), '_base_', 'recipes', '*', '*.py'))
-    return {os.path.splitext(os.path.basename(f))[0]: f for f in sorted(files)}
-
-
 def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=False):
     """The config of a distillation from three names, as a leaf config would write it.
 
     Args:
         student, teacher (str): Config paths or ``mmseg::`` names. Data, schedule and
             everything else come from the student's.
-        recipe (str): Name of a recipe, or the path of a file with ``distillations``.
+        recipe (str | list of str): Names of recipes, or paths of files with
+            ``distillations``; several are joined (:func:`join_recipes`), as in 'cwd,at'.
         teacher_checkpoint (str, optional): The teacher's weights.
         allow_random (bool): Accept a teacher without weights.
 
@@ -55,13 +38,8 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
         FileNotFoundError: A config or recipe does not exist.
         ValueError: The recipe defines no ``distillations``.
     """
-    known = recipes()
-    if recipe not in known and not os.path.isfile(recipe):
-        raise FileNotFoundError(f"there is no recipe {recipe!r} (there is {', '.join(known)})"
-                                + did_you_mean(recipe, known))
-    distillations = read_config(known.get(recipe, recipe), 'recipe').get('distillations')
-    if not distillations:
-        raise ValueError(f'recipe {recipe!r} defines no distillations')
+    names = recipe_names(*([recipe] if isinstance(recipe, (str, os.PathLike)) else recipe))
+    distillations = join_recipes(*names)
     cfg = read_config(student, 'student')
     if cfg.get('model') is None:
         raise ValueError(f'student: {student!r} has no model')
@@ -73,7 +51,17 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
     cfg.model = dict(
         type='mmkd.OfflineDistiller', student=cfg.model, distillations=distillations,
         teacher=dict(config=teacher, checkpoint=teacher_checkpoint, allow_random=allow_random))
+    imports = [module for each in (cfg, *map(read_recipe, names)) for module in _imports(each)]
+    if imports:  # a recipe's loss may be a class of the user's
+        cfg.custom_imports = dict(cfg.get('custom_imports') or {},
+                                  imports=list(dict.fromkeys(imports)))
     return cfg
+
+
+def _imports(cfg):
+    """The modules in ``custom_imports``."""
+    names = (cfg.get('custom_imports') or {}).get('imports') or []
+    return [names] if isinstance(names, str) else list(names)
 
 
 def prepare(cfg):
@@ -103,13 +91,11 @@ def student_only(cfg):
         cfg.model = load_model_config(cfg, 'student')[0]
     cfg.pop('distillations', None)
     hooks = cfg.pop('custom_hooks', None) or []
-    imports = cfg.pop('custom_imports', None) or {}
     hooks = [h for h in hooks if not str(h.get('type')).startswith('mmkd.')]
-    names = imports.get('imports') or []
-    names = [n for n in ([names] if isinstance(names, str) else names)
-             if n.partition('.')[0] != 'mmkd']
+    names = [name for name in _imports(cfg) if name.partition('.')[0] != 'mmkd']
     if hooks:
         cfg.custom_hooks = hooks
+    imports = cfg.pop('custom_imports', None)
     if names:
         cfg.custom_imports = dict(imports, imports=names)
     return cfg

@@ -1,11 +1,9 @@
-"""Finding and reading the configs of students and teachers."""
-import glob
-import importlib.util
+"""The configs of students and teachers."""
 import os
 
 from mmengine.config import Config
 
-from .hints import did_you_mean
+from .config_files import read_file
 
 
 def read_config(source, label='config'):
@@ -21,37 +19,7 @@ def read_config(source, label='config'):
         return source
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f"{label}: a config is a path, a 'mmseg::' name or a dict, not {source!r}")
-    source = os.fspath(source)
-    if '::' not in source and not os.path.isfile(source):
-        folder = os.path.dirname(source) or '.'
-        near = [os.path.basename(p) for p in glob.glob(os.path.join(folder, '*.py'))]
-        raise FileNotFoundError(
-            f'{label}: config {source!r} does not exist'
-            + did_you_mean(os.path.basename(source), near)
-            + (f" (nor does the folder {folder!r})" if not os.path.isdir(folder) else '')
-            + "; write 'mmseg::folder/name.py' for one of mmseg's own")
-    path = _zoo_path(source, label) if '::' in source else source
-    try:
-        return Config.fromfile(path)
-    except Exception as error:
-        raise ValueError(f'{label}: {source!r} is no config that mmengine can read '
-                         f'({type(error).__name__}: {error})') from error
-
-
-def _zoo_path(name, label):
-    """The file behind 'mmseg::folder/name.py' in the installed package."""
-    package, file = name.split('::', 1)
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None:
-        raise FileNotFoundError(f'{label}: {name!r} names the package {package!r}, which is not '
-                                'installed')
-    root = os.path.join(os.path.dirname(spec.origin), '.mim', 'configs')
-    path = os.path.join(root, file)
-    if not os.path.isfile(path):
-        known = [os.path.relpath(p, root) for p in glob.glob(f'{root}/*/*.py')]
-        raise FileNotFoundError(f'{label}: {package} has no config {file!r}'
-                                + did_you_mean(file, known))
-    return path
+    return read_file(os.fspath(source), label)
 
 
 def load_model_config(source, label='config'):

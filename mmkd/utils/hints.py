@@ -3,13 +3,18 @@ import difflib
 
 
 def nearest(word, known, count=3):
-    """Up to ``count`` of ``known`` that look like ``word``, best first."""
-    word, known = '' if word is None else str(word), [str(name) for name in known]
-    found = difflib.get_close_matches(word, known, n=count, cutoff=0.5)
+    """Up to ``count`` of ``known`` that look like ``word``, best first; never ``word`` itself."""
+    word = '' if word is None else str(word)
+    spelled = {}  # in small letters -> as it is: another case is the nearest there is
+    for name in map(str, known):
+        if name != word:
+            spelled.setdefault(name.lower(), name)
+    small = word.lower()
+    found = difflib.get_close_matches(small, spelled, n=count, cutoff=0.5)
     # A path is often right but for its start or its end.
-    parts = [name for name in known if word and (word in name or name in word)]
-    parts.sort(key=lambda name: abs(len(name) - len(word)))
-    return list(dict.fromkeys([*found, *parts]))[:count]
+    parts = [name for name in spelled if small and (small in name or name in small)]
+    parts.sort(key=lambda name: abs(len(name) - len(small)))
+    return [spelled[name] for name in dict.fromkeys([*found, *parts])][:count]
 
 
 def did_you_mean(word, known, count=3):

@@ -1,0 +1,132 @@
+"""Finding config files, by path or by the name of an installed package, and reading them."""
+import glob
+import importlib.util
+import os
+import re
+
+from mmengine.config import Config
+
+import mmkd
+
+from .hints import did_you_mean
+
+#: relative path -> the folders in which a config's paths were looked for, for the message
+_SEARCHED = {}
+
+
+def config_root():
+    """The folder of mmkd's configs: in the clone, or installed beside the package."""
+    package = os.path.dirname(os.path.abspath(mmkd.__file__))
+    for root in (os.path.join(os.path.dirname(package), 'configs'),
+                 os.path.join(package, '.mim', 'configs')):
+        if os.path.isdir(os.path.join(root, '_base_', 'recipes')):
+            return root
+    raise FileNotFoundError('mmkd has no configs beside it; install it with pip from the clone')
+
+
+def search(path, folders):
+    """``path`` made absolute in the first of ``folders`` that has it, or as it is.
+
+    The folders are remembered for :func:`does_not_exist`.
+    """
+    path = os.path.expanduser(path)
+    if os.path.isabs(path):
+        return path
+    for folder in folders:
+        if os.path.exists(os.path.join(folder, path)):
+            return os.path.abspath(os.path.join(folder, path))
+    _SEARCHED[path] = list(dict.fromkeys(map(os.path.abspath, folders)))
+    return path
+
+
+def does_not_exist(path, suffix=''):
+    """'... does not exist', where it was looked for, and what is near it in these folders.
+
+    Args:
+        path (str): The path that the user wrote.
+        suffix (str): Only files that end so are near ones.
+    """
+    folder, name = os.path.split(path)
+    folders = [os.path.normpath(os.path.join(root, folder))
+               for root in _SEARCHED.get(path, [os.getcwd()])]
+    if os.path.isdir(path):
+        inside = [file for file in sorted(os.listdir(path)) if file.endswith(suffix)]
+        return f"{path!r} is a folder, not a file (in it: {', '.join(inside[:8]) or 'none'})"
+    there = [root for root in folders if os.path.isdir(root)]
+    near = [file for root in there for file in sorted(os.listdir(root)) if file.endswith(suffix)]
+    text = f'{path!r} does not exist{did_you_mean(name, near)}'
+    if not there:
+        text += f' (nor does the folder {folder!r})'
+    if not os.path.isabs(path):
+        text += f" (looked in {' and in '.join(folders)}"
+        text += ("; '{{ fileDirname }}/" + name + "' in a config is the file beside it)")
+    return text
+
+
+def config_path(source, label='config'):
+    """The file of a path or of a name like ``mmseg::folder/name.py``.
+
+    Raises:
+        FileNotFoundError: There is none; the message names near ones.
+    """
+    if '::' in source:
+        return _package_path(source, label)
+    if os.path.isfile(source):
+        return source
+    raise FileNotFoundError(f"{label}: config {does_not_exist(source, '.py')}; write "
+                            "'mmseg::folder/name.py' for one of mmseg's own")
+
+
+def _package_path(name, label):
+    """The file behind 'mmseg::folder/name.py' in the installed package."""
+    package, file = name.split('::', 1)
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f'{label}: {name!r} names the package {package!r}, which is not '
+                                'installed')
+    root = config_root() if package == 'mmkd' else os.path.join(
+        os.path.dirname(spec.origin), '.mim', 'configs')
+    path = os.path.join(root, file)
+    if not os.path.isfile(path):
+        # Those of the same folder first: the folder's name is seldom what is wrong.
+        same = glob.glob(os.path.join(glob.escape(os.path.dirname(path)), '*.py'))
+        known = [os.path.relpath(p, root)
+                 for p in sorted(same or glob.glob(f'{root}/**/*.py', recursive=True))]
+        raise FileNotFoundError(f'{label}: {package} has no config {file!r}'
+                                + did_you_mean(file, known))
+    return path
+
+
+def read_file(source, label='config'):
+    """The Config of a path or a package's name, as mmengine reads it.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: mmengine cannot read it; the message says why and what to do.
+    """
+    path = config_path(source, label)
+    try:
+        return Config.fromfile(path)
+    except Exception as error:
+        raise ValueError(f'{label}: {source!r} ' + _why_not(error)) from error
+
+
+def _why_not(error):
+    """What is wrong with a config that mmengine refused, and the cure."""
+    text = str(error)
+    duplicate = re.search(r"Duplicate keys: \{(.*?)\}", text)
+    if duplicate and "'distillations'" in duplicate[1]:
+        return (
+            'has two recipes in _base_, and mmengine refuses a key that two bases have. To join '
+            'methods, take the recipes out of _base_, add the line `from mmkd.apis import '
+            "join_recipes` below _base_, and write distillations=join_recipes('cwd', 'at'), with "
+            'names or files, in place of distillations={{_base_.distillations}}')
+    if duplicate:
+        return (f'has files in _base_ that both define {duplicate[1]}, and mmengine refuses a key '
+                'that two bases have: keep one of the files, or let one inherit from the other')
+    if 'does not support to load mmkd config' in text:
+        return ("names 'mmkd::...' in _base_, where mmengine knows OpenMMLab's own libraries only. "
+                'For a recipe, add the line `from mmkd.apis import join_recipes` below _base_ and '
+                "write distillations=join_recipes('cwd'); for any other file write its path, "
+                f'which begins with {config_root()}')
+    return f'is no config that mmengine can read ({type(error).__name__}: {text})'
