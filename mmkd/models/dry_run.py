@@ -9,6 +9,7 @@ from unittest import mock
 
 import torch
 
+from .first_step import is_trained
 from .taps import Recorder, find_module
 from .terms import resolve_tap
 
@@ -27,14 +28,15 @@ class DryRun:
             mode) or as in inference (a teacher).
 
     Attributes: ``errors`` (what the user got wrong: tap -> message), ``taps`` (as
-    written -> Tap), ``examples`` (as written -> tensor), ``counts`` and
+    written -> Tap), ``examples`` (as written -> tensor), ``trained`` (the taps, as
+    written, that depend on a trainable parameter; with ``training``), ``counts`` and
     ``clone`` for the Recorder, ``size`` and ``batch`` (what it ran on).
     """
 
     def __init__(self, model, library, label, wanted, training):
         self.model, self.library, self.label = model, library, label
         self.names = library.tap_names(model)
-        self.errors, self.taps, self.examples = {}, {}, {}
+        self.errors, self.taps, self.examples, self.trained = {}, {}, {}, set()
         self.size = self.batch = None
         candidates = {text: self._candidates(text) for text in dict.fromkeys(wanted)}
         sources = {tap.source for taps in candidates.values() for tap in taps}
@@ -69,7 +71,7 @@ class DryRun:
             inputs = inputs.to(device)
             samples = [sample.to(device) for sample in samples]
             try:
-                with torch.no_grad(), _no_trace(self.model), \
+                with torch.set_grad_enabled(training), _no_trace(self.model), \
                         Recorder(self.model, sources, watch=True) as recorder:
                     self.model.train(training)
                     if training:
@@ -105,7 +107,9 @@ class DryRun:
                 continue
             if text in self.names and not self.library.is_meant(self.model, text, value):
                 continue
-            self.taps[text], self.examples[text] = tap, value
+            self.taps[text], self.examples[text] = tap, value.detach()
+            if is_trained(value):
+                self.trained.add(text)
             return
         self.errors[text] = problem or (f'no module of this {type(self.model).__name__} gives '
                                         f'{text!r} as an (N, C, H, W) map; give a path')

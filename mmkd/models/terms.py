@@ -150,7 +150,7 @@ class Term(nn.Module):
                   for name in self.wants}
         return self.loss(*self.connect(student, teacher), **wanted)
 
-    def forward(self, student, teacher, time, extras):
+    def forward(self, student, teacher, time, extras, first_step=None):
         """The weighted losses of this term.
 
         Args:
@@ -158,6 +158,7 @@ class Term(nn.Module):
             teacher (Tensor): (N, Ct, Ht, Wt), without gradient.
             time (Time): Where training is.
             extras (callable): name -> what the loss asks for.
+            first_step (FirstStep, optional): Looks at the losses if they are computed.
 
         Returns:
             dict: ``loss_<term>`` or, if the loss gives several,
@@ -170,6 +171,8 @@ class Term(nn.Module):
             zero = sum((x * 0).sum() for x in (student, *self.parameters()))
             return {f'loss_{self.spec.name}': zero.float()}
         value = self.compare(student, teacher, time, extras)
+        if first_step is not None:
+            first_step(self, value, student, teacher, extras)
         if not isinstance(value, dict):
             return {f'loss_{self.spec.name}': value * factor}
         return {f'loss_{self.spec.name}_{key}': item * factor for key, item in value.items()}

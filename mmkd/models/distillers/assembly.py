@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from mmengine.logging import print_log
 
 from ..dry_run import DryRun
+from ..first_step import FirstStep, why_untrained
 from ..libraries import library_of
 from ..preprocessing import same_preprocessing
+from ..schedules import Time
 from ..teacher import build_teacher, named_teachers
 from ..terms import Extras, Term, TermSpec
 
@@ -15,13 +17,14 @@ class Assembly:
     """What a distiller is made of besides its student.
 
     ``counts`` and ``clone`` are for the student's Recorder, ``extras`` is what losses may
-    ask for.
+    ask for, ``first_step`` looks at each term once.
     """
     teachers: dict
     terms: list
     counts: dict
     clone: set
     extras: dict
+    first_step: FirstStep
 
 
 class Mistakes:
@@ -85,7 +88,10 @@ def assemble(student, teacher_cfg, distillations):
     terms = [mistakes.catch(f'term {spec.name!r}: ', _build_term, spec, runs, student, library)
              for spec in specs]
     mistakes.raise_any()
-    return Assembly(teachers, terms, runs[None].counts, runs[None].clone, library.EXTRAS)
+    facts = library.facts(student)
+    first_step = FirstStep(student, facts.get('ignore_index'), facts.get('num_classes'))
+    return Assembly(teachers, terms, runs[None].counts, runs[None].clone, library.EXTRAS,
+                    first_step)
 
 
 def _specs(distillations, teachers, mistakes):
@@ -104,6 +110,11 @@ def _build_term(spec, runs, student, library):
     for side, run in sides.items():
         if spec.taps[side] in run.errors:
             raise ValueError(f'{side} tap {spec.taps[side]!r}: {run.errors[spec.taps[side]]}')
+    written = spec.taps['student']
+    # What is off at first may be unfrozen later: the first active step looks again.
+    if written not in runs[None].trained and spec.schedule(Time(0, 1)) != 0:
+        raise ValueError(f'student tap {written!r} teaches the student nothing: '
+                         + why_untrained(student, runs[None].taps[written]))
     if len(sides) < 2:
         return None
     taps = {side: run.taps[spec.taps[side]] for side, run in sides.items()}

@@ -55,7 +55,7 @@ class OfflineDistiller(BaseModel):
         self.teachers, self._extras = plan.teachers, plan.extras
         self._counts, self._clone = plan.counts, plan.clone
         self.distiller = nn.ModuleDict({term.spec.name: term for term in plan.terms})
-        self._checked = set()  # terms whose first gradient has been seen
+        self._first_step = plan.first_step
         self._raw_batch = RawBatch.attach(self.student.data_preprocessor) if any(
             t.own_inputs for t in self.teachers.values()) else None
 
@@ -128,8 +128,10 @@ class OfflineDistiller(BaseModel):
         for name, term in self.distiller.items():
             taken = {side: term.taps[side].select(read[owner][term.taps[side].source])
                      for side, owner in (('student', None), ('teacher', term.spec.teacher))}
-            values = term(taken['student'], taken['teacher'], time, extras)
-            self._check_values(name, values, losses)
+            looked_at = name in self._first_step.done or not torch.is_grad_enabled()
+            values = term(taken['student'], taken['teacher'], time, extras,
+                          None if looked_at else self._first_step)
+            self._check_names(name, values, losses)
             losses.update(values)
         return losses
 
@@ -149,20 +151,11 @@ class OfflineDistiller(BaseModel):
                     f'times in this step and {count} times in the dry run. Tap a module that runs '
                     'the same number of times in every forward')
 
-    def _check_values(self, name, values, losses):
-        """First step of a term: its names are free and a gradient flows from it."""
-        if name in self._checked or not torch.is_grad_enabled():
-            return
-        for key, value in values.items():
+    def _check_names(self, name, values, losses):
+        for key in values:
             if key in losses:
                 raise RuntimeError(f'term {name!r} would log as {key!r}, a name the student has '
                                    'already; rename the term')
-            if not value.requires_grad:
-                raise RuntimeError(
-                    f"term {name!r}: no gradient flows from its loss {key!r} to the student tap "
-                    f"'{self.distiller[name].taps['student']}'. The module is frozen, or runs "
-                    'inside activation checkpointing (with_cp=True): tap a module outside of it')
-        self._checked.add(name)
 
 
 def _now():

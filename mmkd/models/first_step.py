@@ -1,0 +1,186 @@
+"""The first step in which a term is active: does it teach the student anything?
+
+A loss that falls while nothing of it reaches the student looks like a distillation that
+works; a connector that learns by itself is enough for that. So each term's gradient at the
+student's tapped tensor is looked at once, and what is not there is refused with the reason.
+"""
+import logging
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_gather_object
+from mmengine.logging import print_log
+from torch import nn
+
+from .taps import find_module
+
+#: Factors on the loss to try, in turn, until the gradient is finite and not zero: half
+#: precision loses small gradients without a factor (which is why a GradScaler starts with
+#: 2 ** 16) and overflows with one that is too large.
+SCALES = (2. ** 16, 2. ** 8, 1., 2. ** 32)
+
+_FLAGS = ('with_cp', 'use_checkpoint', 'gradient_checkpointing')
+_NOT_FINITE, _DETACHED, _ZERO = 'not finite', 'detached', 'zero'
+
+
+def is_trained(tensor):
+    """Whether ``tensor`` depends on a trainable parameter, by its autograd graph."""
+    seen, left = set(), [tensor.grad_fn]
+    if isinstance(tensor, nn.Parameter):
+        return tensor.requires_grad
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        # What a checkpointed block trains is not in the graph before it runs again.
+        if isinstance(getattr(node, 'variable', None), nn.Parameter) \
+                or 'CheckpointFunction' in node.name():
+            return True
+        left += [parent for parent, _ in node.next_functions]
+    return False
+
+
+def why_untrained(model, tap):
+    """Why the tensor at ``tap`` depends on nothing that ``model`` trains, in words."""
+    parts = tap.source.path.split('.')
+    around = [find_module(model, '.'.join(parts[:i])) for i in range(1, len(parts) + 1)]
+    inside = any(getattr(module, flag, False) is True for module in around for flag in _FLAGS)
+    own = [] if tap.source.is_input else [p.requires_grad for p in around[-1].parameters()]
+    if any(own):
+        return ('it was computed without gradient (torch.no_grad, or inside activation '
+                'checkpointing, with_cp=True); tap a module outside of that')
+    if inside and not own:
+        return ('it is inside activation checkpointing (with_cp=True), where no gradient can be '
+                'read; tap a module outside of it')
+    return ('nothing that it is computed from is trained (frozen: frozen_stages, or '
+            'requires_grad=False); a connector would learn in the place of the student. Tap a '
+            'later module, or train that part')
+
+
+class FirstStep:
+    """Looks at each term once, in the first step in which it can be seen to teach.
+
+    Args:
+        student (nn.Module): The network that the student's taps are in.
+        ignore_index (int, optional): The label of pixels that do not count.
+        num_classes (int, optional): Labels from here on do not count either.
+    """
+
+    def __init__(self, student, ignore_index=255, num_classes=None):
+        self.student = student
+        self.ignore_index, self.num_classes = ignore_index, num_classes
+        self.done = set()  # names of the terms that were seen to teach
+
+    def __call__(self, term, values, student, teacher, extras):
+        """Refuse ``term`` if it teaches nothing; wait if this batch has nothing to teach.
+
+        In several processes it is called in all of them, and all decide the same.
+
+        Args:
+            term (Term): The term.
+            values (Tensor | dict): What its loss gave, before weight and schedule.
+            student, teacher (Tensor): What was tapped.
+            extras (callable): name -> what losses may ask for.
+
+        Raises:
+            RuntimeError: The term puts no gradient, or none that is finite, on the student's
+                tensor, or nothing that this tensor comes from is trained.
+        """
+        name, tap = term.spec.name, term.taps['student']
+        where = f"term {name!r} teaches the student nothing at its tap '{tap}': "
+        if not (student.requires_grad and is_trained(student)):
+            raise RuntimeError(where + why_untrained(self.student, tap))
+        parts = dict(values) if isinstance(values, dict) else {'': values}
+        for scale in SCALES:
+            found = _look(parts, student, scale)
+            # A connector's SyncBN talks in the backward pass, too: none may stop earlier.
+            if not any(all_gather_object(found)):
+                break
+        waits = found in (_DETACHED, _ZERO) and self._nothing_to_teach(
+            term, student, teacher, extras)
+        reason = None if waits or found is None else _reason(found, term, parts, student, teacher)
+        ranks = all_gather_object((found, reason))
+        for kind, text in ranks:
+            if kind == _NOT_FINITE:
+                raise RuntimeError(where + text)
+        if any(kind is None for kind, _ in ranks):
+            self.done.add(name)
+        elif all(text is not None for _, text in ranks):
+            raise RuntimeError(where + ranks[0][1])
+
+    def _nothing_to_teach(self, term, student, teacher, extras):
+        """Does the loss ask for labels, and none counts at the size of one of the maps?"""
+        if not {'labels', 'data_samples'} & set(term.wants):
+            return False
+        try:
+            labels = extras('labels')
+        except (KeyError, ValueError):
+            return False
+        counts = labels != self.ignore_index if self.ignore_index is not None else labels >= 0
+        if self.num_classes is not None:
+            counts = counts & (labels >= 0) & (labels < self.num_classes)
+        sizes = [labels.shape[1:]] + [x.shape[2:] for x in (student, teacher) if x.ndim == 4]
+        return any(not F.interpolate(counts[:, None].float(), size=size).any() for size in sizes)
+
+
+def _look(parts, student, scale):
+    """What is wrong with the gradient of ``scale`` times the losses, or None."""
+    flowing = [v for v in parts.values() if isinstance(v, torch.Tensor) and v.requires_grad]
+    if not flowing:
+        return _DETACHED
+    try:
+        gradient, = torch.autograd.grad(
+            flowing, student, [torch.full_like(v, scale) for v in flowing], retain_graph=True,
+            allow_unused=True)
+    except RuntimeError as error:
+        if 'checkpoint' not in str(error).lower():
+            raise
+        print_log('a term is computed inside activation checkpointing: whether it teaches the '
+                  f'student cannot be seen ({error})', logger='current', level=logging.WARNING)
+        return None
+    if not all(torch.isfinite(v).all() for v in flowing):
+        return _NOT_FINITE
+    if gradient is None or len(flowing) < len(parts):
+        return _DETACHED
+    if not torch.isfinite(gradient).all():
+        return _NOT_FINITE
+    return None if gradient.any() else _ZERO
+
+
+def _reason(found, term, parts, student, teacher):
+    """In words, for the person at the keyboard."""
+    if found == _NOT_FINITE:
+        for side, x in (('student', student), ('teacher', teacher)):
+            if not torch.isfinite(x).all():
+                return (f'its loss or gradient is NaN or infinite, because the {side} tap '
+                        f"'{term.taps[side]}' gives NaN or infinite values")
+        return (f'the loss or gradient of {type(term.loss).__name__} is NaN or infinite, although '
+                'both taps are finite')
+    if found == _DETACHED:
+        constant = [key for key, v in parts.items() if key and not (
+            isinstance(v, torch.Tensor) and v.requires_grad)]
+        if constant and len(constant) < len(parts):
+            return (f'the losses {constant} of {type(term.loss).__name__} have no gradient: are '
+                    'they detached, or computed under no_grad?')
+        return f'{_who_detaches(term, student)} detaches it (detach, no_grad, or a constant loss)'
+    with torch.no_grad():
+        s, t = term.connect(student, teacher)
+    if s.shape == t.shape and torch.equal(s, t):
+        return ('student and teacher give the same values there. Are they the same network with '
+                'the same weights?')
+    size = f'a map of shape {tuple(s.shape)}'
+    return (f'the gradient of {type(term.loss).__name__} is zero everywhere on {size}: a loss '
+            'that is constant there teaches nothing (a softmax over one channel or one position '
+            'always is)')
+
+
+def _who_detaches(term, student):
+    """The connector or the loss, by trying the connector again."""
+    if term.student_connector is not None:
+        probe = student.detach().requires_grad_()
+        connected = term.student_connector(probe)
+        if not connected.requires_grad or torch.autograd.grad(
+                connected.sum(), probe, allow_unused=True)[0] is None:
+            return f'its student_connector ({type(term.student_connector).__name__})'
+    return f'its loss ({type(term.loss).__name__})'

@@ -1,0 +1,333 @@
+"""Never a silent zero: what does not teach the student is refused, with the reason."""
+import copy
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+from mmkd.models.first_step import FirstStep, is_trained
+from tests.helpers import build, make_batch, tiny_distiller, tiny_segmentor
+
+CONV = dict(type='mmkd.ConvConnector')
+
+
+class Embeds(nn.Module):
+    """A learnable connector that is no convolution."""
+
+    def __init__(self, in_channels=None, out_channels=None):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels))
+
+    def forward(self, x):
+        return torch.einsum('oc,nchw->nohw', self.weight, x)
+
+
+class Detaches(Embeds):
+    def forward(self, x):
+        return super().forward(x.detach())
+
+
+class Loss(nn.Module):
+    """A loss from a formula."""
+
+    def __init__(self, of, labels=False):
+        super().__init__()
+        self.of = of
+
+    def forward(self, student, teacher):
+        return self.of(student, teacher)
+
+
+class LabelLoss(Loss):
+    def forward(self, student, teacher, labels):
+        return self.of(student, teacher, labels)
+
+
+def formula(of, cls=Loss):
+    return dict(type=cls, of=of)
+
+
+def mean(s, t):
+    return s.square().mean()
+
+
+def distiller(student=None, **term):
+    term = {**dict(tap='backbone', loss=formula(mean)), **term}
+    return build(tiny_distiller(dict(t=term), student))
+
+
+def step(model, iteration=0, amp=None, **batch):
+    """One training step, as the Runner makes it."""
+    from mmengine.logging import MessageHub
+    MessageHub.get_current_instance().update_info('iter', iteration)
+    try:
+        wrapper = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.01)))
+        model.train()
+        return model.train_step(make_batch(**batch), wrapper)
+    finally:
+        MessageHub.get_current_instance().update_info('iter', 0)
+
+
+def refusal(model, **kwargs):
+    with pytest.raises(RuntimeError) as info:
+        step(model, **kwargs)
+    message = str(info.value)
+    assert "term 't' teaches the student nothing at its tap" in message
+    return message
+
+
+# ---- what teaches nothing -------------------------------------------------------------
+@pytest.mark.parametrize('connector', [None, CONV, dict(type=Embeds)],
+                         ids=['plain', 'conv', 'embedding'])
+@pytest.mark.parametrize('of, reason', [
+    (lambda s, t: s.detach().square().mean() + 0 * t.mean(), 'its loss (Loss) detaches it'),
+    (lambda s, t: torch.zeros(()), 'its loss (Loss) detaches it'),
+    (lambda s, t: torch.zeros((), requires_grad=True) * 1, 'its loss (Loss) detaches it'),
+    (lambda s, t: 0 * s.mean(), 'gradient of Loss is zero everywhere on a map of shape'),
+    (lambda s, t: s.sign().mean(), 'gradient of Loss is zero everywhere'),
+    (lambda s, t: s[:, :1].softmax(1).mean(), 'a softmax over one channel'),
+    (lambda s, t: s.mean() * float('nan'), 'Loss is NaN or infinite, although both taps'),
+    (lambda s, t: (s - s).abs().sqrt().mean(), 'Loss is NaN or infinite, although both taps'),
+    (lambda s, t: dict(a=0 * s.mean(), b=0 * s.sum()), 'zero everywhere'),
+    (lambda s, t: dict(a=s.mean(), b=t.mean()), "losses ['b'] of Loss have no gradient"),
+    (lambda s, t: dict(a=s.detach().mean(), b=t.mean()), 'Loss) detaches it'),
+], ids=['detach', 'constant', 'other_graph', 'zero', 'sign', 'one_channel', 'nan', 'nan_gradient',
+        'all_parts_zero', 'one_part_constant', 'all_parts_constant'])
+def test_losses_that_teach_nothing(of, reason, connector):
+    message = refusal(distiller(loss=formula(of), student_connector=connector))
+    assert reason in message or (connector and 'have no gradient' in message), message
+    assert "'backbone[-1]'" in message
+
+
+def test_a_connector_that_detaches_is_named():
+    message = refusal(distiller(student_connector=dict(type=Detaches)))
+    assert 'its student_connector (Detaches) detaches it' in message
+
+
+@pytest.mark.parametrize('connector', [None, CONV, dict(type=Embeds)],
+                         ids=['plain', 'conv', 'embedding'])
+@pytest.mark.parametrize('tap', ['backbone.layer2', 'backbone.maxpool', 'backbone.layer1:input',
+                                 'backbone.layer2.0.relu[0]', 'backbone:input'])
+def test_frozen_stages_are_told_when_it_is_built(tap, connector):
+    student = tiny_segmentor()
+    student['backbone']['frozen_stages'] = 2
+    with pytest.raises(ValueError) as info:
+        distiller(student, tap=tap, student_connector=connector)
+    for part in ("term 't'", f'{tap!r} teaches the student nothing', 'frozen',
+                 'Tap a later module'):
+        assert part in str(info.value)
+    distiller(student, tap='backbone.layer3', student_connector=connector)
+
+
+def test_a_part_that_is_frozen_after_building_is_told_in_the_first_step():
+    model = distiller(tap='backbone.layer2', student_connector=CONV)
+    for name in ('stem', 'layer1', 'layer2'):
+        getattr(model.backbone, name).requires_grad_(False)
+    assert 'frozen' in refusal(model)
+
+
+def test_activation_checkpointing():
+    student = tiny_segmentor()
+    student['backbone']['with_cp'] = True
+    for tap in ('backbone.layer4.1.relu[0]', 'backbone.layer4.1.conv2'):
+        with pytest.raises(ValueError, match='activation checkpointing'):
+            distiller(student, tap=tap)
+    # Overwritten in place, with what leaves the block: only the copy that training reads tells.
+    assert 'activation checkpointing' in refusal(distiller(student, tap='backbone.layer4.1.bn2'))
+    for tap in ('backbone.layer4', 'backbone', 'logits'):
+        step(distiller(student, tap=tap))
+
+
+@pytest.mark.parametrize('side', ['student', 'teacher'])
+def test_a_tap_that_is_not_finite_is_named(side):
+    model = distiller(loss=formula(lambda s, t: (s.mean() - t.mean()).square()))
+    owner = model if side == 'student' else model.teachers['teacher'].model
+    with torch.no_grad():
+        owner.backbone.layer4[1].bn2.weight.fill_(float('nan'))
+    assert f"because the {side} tap 'backbone[-1]' gives NaN" in refusal(model)
+
+
+def test_student_equals_teacher():
+    net = tiny_segmentor()
+    model = build(tiny_distiller(dict(t=dict(tap='backbone.stem.0', loss=dict(
+        type='mmkd.FitNetLoss'))), net, net))
+    model.teachers['teacher'].model.load_state_dict(model.student.state_dict())
+    assert 'the same network with the same weights' in refusal(model)
+
+
+# ---- what does teach ------------------------------------------------------------------
+@pytest.mark.parametrize('of', [
+    lambda s, t: dict(a=s.mean(), b=0 * s.mean()),
+    lambda s, t: s.square().mean((1, 2, 3)),
+    lambda s, t: 1e-30 * s.square().mean(),
+    lambda s, t: s[:, :1, :1, :1].square().sum(),
+    lambda s, t: nn.functional.dropout(s, 0.5).mean(),
+], ids=['part', 'not_reduced', 'tiny', 'one_pixel', 'random'])
+def test_losses_that_teach(of):
+    step(distiller(loss=formula(of)))
+
+
+def test_a_part_that_trains_the_connector_alone_is_fine():
+    step(distiller(loss=dict(type=WithWeights)))
+
+
+class WithWeights(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, student, teacher):
+        return dict(own=self.scale * teacher.mean(), match=student.square().mean())
+
+
+class Map:
+    """A student's map of half precision with a gradient of a given size."""
+
+    def __init__(self, dtype=torch.float16):
+        self.weight = nn.Parameter(torch.ones(2, 3, 4, 4))
+        self.value = (self.weight * 1.).to(dtype)
+
+
+@pytest.mark.parametrize('factor', [1e-12, 1e-9, 1e-5, 1., 3e4])
+def test_half_precision_neither_hides_nor_invents_a_gradient(factor):
+    model = distiller()
+    term, look = model.distiller['t'], FirstStep(model.student)
+    student = Map().value
+    look(term, (student * factor).float().sum() if factor > 1e-6 else
+         student.float().sum() * factor, student, student.detach(), None)
+    assert look.done == {'t'}
+    look = FirstStep(model.student)
+    with pytest.raises(RuntimeError, match='zero everywhere'):
+        look(term, student.float().sum() * 0, student, student.detach() + 1, None)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_autocast(dtype):
+    """Every recipe's first step under autocast; fp16 needs a GradScaler's factor."""
+    model = build(tiny_distiller('fitnet'))
+    with torch.autocast('cpu', dtype):
+        losses = model(**model.data_preprocessor(make_batch(), True), mode='loss')
+    assert model._first_step.done == {'logits', 'feature'} and torch.isfinite(
+        losses['loss_feature'])
+
+
+def test_is_trained():
+    weight = nn.Parameter(torch.ones(3))
+    plain = torch.ones(3, requires_grad=True)
+    assert is_trained(weight * 2) and is_trained(weight) and not is_trained(plain * 2)
+    assert not is_trained(weight.detach()) and not is_trained((weight * 2).detach() + plain)
+    x = torch.utils.checkpoint.checkpoint(lambda x: x * weight, plain, use_reentrant=True)
+    assert is_trained(x)
+
+
+# ---- when it is looked at -------------------------------------------------------------
+def test_a_term_is_looked_at_in_its_first_active_step_only(monkeypatch):
+    bad = formula(lambda s, t: 0 * s.mean())
+    model = distiller(loss=bad, schedule=dict(type='stop', begin=2, end=9))
+    for iteration in (0, 1):
+        step(model, iteration)
+    assert 'zero everywhere' in refusal(model, iteration=2)
+    model = distiller(schedule=dict(type='linear', begin=1, end=3))
+    looks = []
+    kept = FirstStep.__call__
+    monkeypatch.setattr(FirstStep, '__call__',
+                        lambda self, *args: (looks.append(1), kept(self, *args)))
+    for iteration in range(5):
+        step(model, iteration)
+    assert len(looks) == 1, 'off in steps 0 and 1, looked at in step 2, then no more'
+
+
+def test_one_term_that_teaches_does_not_cover_another():
+    terms = dict(good=dict(tap='logits', loss=dict(type='mmkd.KDLoss')),
+                 t=dict(tap='logits', loss=formula(lambda s, t: 0 * s.mean())))
+    refusal(build(tiny_distiller(terms)))
+
+
+def ignored(batch):
+    for sample in batch['data_samples']:
+        sample.gt_sem_seg.data.fill_(255)
+    return batch
+
+
+def masked(s, t, labels):
+    return (s.square().mean((1, 2, 3)) * (labels != 255).flatten(1).any(1)).sum()
+
+
+def nothing_if_ignored(s, t, labels):
+    return masked(s, t, labels) if (labels != 255).any() else torch.zeros(())
+
+
+@pytest.mark.parametrize('of', [masked, nothing_if_ignored])
+def test_a_batch_without_a_label_is_waited_out(of):
+    model = distiller(loss=formula(of, LabelLoss))
+    blank = model.data_preprocessor(ignored(make_batch()), True)
+    full = model.data_preprocessor(make_batch(), True)
+    for _ in range(2):
+        assert model(**copy.deepcopy(blank), mode='loss')['loss_t'] == 0
+        assert not model._first_step.done
+    model(**full, mode='loss')
+    assert model._first_step.done == {'t'}
+
+
+def test_labels_that_vanish_at_the_size_of_the_map_are_waited_out():
+    model = distiller(loss=formula(
+        lambda s, t, labels: s.mean() * (labels[:, ::8, ::8] != 255).any(), LabelLoss))
+    batch = ignored(make_batch())
+    batch['data_samples'][0].gt_sem_seg.data[0, 3, 3] = 1
+    model(**model.data_preprocessor(batch, True), mode='loss')
+    assert not model._first_step.done
+
+
+def test_waiting_ends_with_the_first_labels():
+    model = distiller(loss=formula(lambda s, t, labels: 0 * s.mean(), LabelLoss))
+    blank = model.data_preprocessor(ignored(make_batch()), True)
+    model(**blank, mode='loss')
+    refusal(model)
+    bad = distiller(loss=formula(lambda s, t: 0 * s.mean()))
+    with pytest.raises(RuntimeError, match='teaches the student nothing'):
+        bad(**model.data_preprocessor(ignored(make_batch()), True), mode='loss')
+
+
+def test_it_changes_nothing_of_the_step():
+    cfg = tiny_distiller('mgd')
+    looked, not_looked = build(cfg), build(cfg)
+    not_looked._first_step.done.update(not_looked.distiller)
+    for model in (looked, not_looked):
+        torch.manual_seed(3)
+        step(model)
+    assert looked._first_step.done == set(looked.distiller)
+    for key, value in looked.state_dict().items():
+        assert torch.equal(value, not_looked.state_dict()[key]), key
+
+
+
+
+# ---- several processes ----------------------------------------------------------------
+def _look_on_rank(rank, folder):
+    """What two ranks decide when they see different batches."""
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    model = distiller(loss=formula(masked, LabelLoss))
+    term, results = model.distiller['t'], {}
+    for name, scales in dict(both=(1., 1.), one=(0., 1.), none=(0., 0.),
+                             nan=(1., float('nan'))).items():
+        look, student = FirstStep(model.student), Map(torch.float32).value
+        try:
+            look(term, student.sum() * scales[rank], student, student.detach() + 1,
+                 lambda name: torch.zeros(2, 4, 4))
+            results[name] = look.done == {'t'}
+        except RuntimeError as error:
+            results[name] = str(error)
+    torch.save(results, f'{folder}/{rank}.pt')
+    dist.destroy_process_group()
+
+
+def test_ranks_decide_the_same(tmp_path):
+    mp.spawn(_look_on_rank, (str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
+    assert first == second
+    assert first['both'] is True and first['one'] is True
+    assert 'NaN or infinite' in first['nan'] and 'zero everywhere' in first['none']
