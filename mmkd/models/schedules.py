@@ -7,6 +7,8 @@ import functools
 import inspect
 import math
 
+from mmengine.logging import MessageHub
+
 from ..utils.hints import did_you_mean, refuse_unknown
 
 
@@ -57,6 +59,12 @@ class Time:
     def progress(self):
         """Share of training done, 0 to 1 (0 when the total is not known)."""
         return min(self.iteration / self.total, 1.) if self.total else 0.
+
+
+def now():
+    """Iteration and total, as the Runner notes them; 0 of an unknown total without one."""
+    hub = MessageHub.get_current_instance()
+    return Time(hub.get_info('iter', 0), hub.get_info('max_iters', None))
 
 
 def _part(t, begin, end):

@@ -1,6 +1,5 @@
 """OfflineDistiller: a student taught by one or several frozen teachers."""
 import torch
-from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
@@ -8,7 +7,7 @@ from torch import nn
 from ...registry import MODELS
 from ...utils.configs import load_model_config
 from ..preprocessing import RawBatch
-from ..schedules import Time
+from ..schedules import now
 from ..taps import Recorder
 from ..terms import Extras
 from .assembly import assemble
@@ -124,7 +123,7 @@ class OfflineDistiller(BaseModel):
                 given = self._raw_batch.preprocess(teacher.model.data_preprocessor)
             read[name] = teacher.read(*given)
         self._check_counts(read)
-        time, extras = _now(), Extras(self._extras, inputs, data_samples)
+        time, extras = now(), Extras(self._extras, inputs, data_samples)
         for name, term in self.distiller.items():
             taken = {side: term.taps[side].select(read[owner][term.taps[side].source])
                      for side, owner in (('student', None), ('teacher', term.spec.teacher))}
@@ -156,12 +155,6 @@ class OfflineDistiller(BaseModel):
             if key in losses:
                 raise RuntimeError(f'term {name!r} would log as {key!r}, a name the student has '
                                    'already; rename the term')
-
-
-def _now():
-    """Iteration and total, as the Runner notes them; 0 of an unknown total without one."""
-    hub = MessageHub.get_current_instance()
-    return Time(hub.get_info('iter', 0), hub.get_info('max_iters', None))
 
 
 def _build_student(student, data_preprocessor):
