@@ -48,14 +48,11 @@ def collect(config, work_dir, batch_size, root, git_sha=None, best=False):
         raise ValueError(f'{checkpoint} does not say which seed it was trained with')
     if meta.get('iter') not in (None, step):
         raise ValueError(f"{checkpoint} is of iteration {meta['iter']}, the evaluation of {step}")
-    with open(checkpoint, 'rb') as file:
-        digest = hashlib.file_digest(file, 'sha256').hexdigest() \
-            if hasattr(hashlib, 'file_digest') else hashlib.sha256(file.read()).hexdigest()
     return {'mIoU': round(float(score), 2), 'Evidence': {
         'Log': os.path.relpath(log, root) if _inside(log, root) else log,
         'Git SHA': git_sha or run_config.get('git_sha') or clean_head(root),
         'Seed': seed,
-        'Checkpoint SHA256': digest,
+        'Checkpoint SHA256': sha256(checkpoint),
         'Iteration': step,
         'Evaluation': 'best' if best else 'last'}}
 
@@ -115,6 +112,13 @@ def _check_batch(log, run_config, wanted):
 
 def _inside(path, root):
     return not os.path.relpath(path, root).startswith(os.pardir)
+
+
+def sha256(path):
+    """The sha256 of a file, in hex."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest() \
+            if hasattr(hashlib, 'file_digest') else hashlib.sha256(file.read()).hexdigest()
 
 
 def clean_head(root):

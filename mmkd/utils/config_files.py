@@ -24,6 +24,11 @@ def config_root():
     raise FileNotFoundError('mmkd has no configs beside it; install it with pip from the clone')
 
 
+def tools_root():
+    """The folder of mmkd's tools, beside its configs."""
+    return os.path.join(os.path.dirname(config_root()), 'tools')
+
+
 def search(path, folders):
     """``path`` made absolute in the first of ``folders`` that has it, or as it is.
 

@@ -1,0 +1,99 @@
+"""Everything a comparison knows, as plain data: what ``comparison.json`` holds."""
+import datetime
+import glob
+import os
+import shlex
+import statistics
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from ..evidence import sha256
+from . import machine, metric, readings
+from .statistics import paired_gain, summary
+
+
+def outcome(plan, command):
+    """The results of a plan's runs.
+
+    Args:
+        plan (Plan): Whose runs are done, or failed.
+        command (list[str]): What was typed.
+
+    Returns:
+        dict: ``metric``, ``split``, ``rows`` (a dict for each line of the table) and where they
+        come from: ``command``, ``seeds``, ``date``, ``torch``, ``device``.
+
+    Raises:
+        ValueError: No run has the metric that was asked for.
+    """
+    args, key = plan.args, metric.wanted(plan.configs['student'], plan.args.metric)
+    rows = [dict(model=name, runs=[_run(run) for run in runs])
+            for name, runs in plan.rows().items()]
+    evaluated = [run['metrics'][args.split] for row in rows for run in row['runs']
+                 if run['metrics'].get(args.split)]
+    chosen = metric.choose(evaluated[-1], key) if evaluated else key
+    alone = {}
+    for row in rows:
+        values = {run['seed']: run['metrics'][args.split][chosen] for run in row['runs']
+                  if run['metrics'].get(args.split)}
+        row['values'] = list(values.values())
+        row['mean'], row['std'] = summary(row['values']) if values else (None, None)
+        row['parameters'] = _parameters(next(iter(plan.rows()[row['model']])).evaluated)
+        row['seconds_per_step'] = _median(run['seconds_per_step'] for run in row['runs'])
+        row['peak_memory'] = max((run['peak_memory'] for run in row['runs']
+                                  if run['peak_memory']), default=None)
+        if row['model'] == 'student alone':
+            alone = values
+        elif row['model'] != 'teacher':
+            gain = paired_gain(values, alone)
+            row['gain'] = gain and dict(gain, each=list(gain['each'].values()))
+    return dict(
+        metric=chosen, split=args.split, seeds=list(args.seeds), student=args.student,
+        teacher=args.teacher, command=shlex.join(command), rows=rows,
+        device=machine.device(), torch=torch.__version__, date=str(datetime.date.today()))
+
+
+def _run(run):
+    """What is known of one run."""
+    trained, log = run.trained or {}, run.path_of('train.log')
+    records = readings.training_records(run.folder)
+    memory = max((record['memory'] for record in records if record.get('memory')), default=None)
+    return dict(
+        seed=run.seed, failure=run.failure,
+        metrics={split: run.metrics(split) for split in ('val', 'test')
+                 if run.metrics(split) is not None},
+        iterations=trained.get('iterations'),
+        seconds_per_step=_median(record.get('time') for record in records),
+        # mmengine logs megabytes of GPU memory; the processes' resident memory is in bytes
+        peak_memory=memory * 2 ** 20 if memory else run.peak_memory,
+        memory_of='GPU' if memory else 'process',
+        log=log if os.path.isfile(log) else None,
+        log_sha256=sha256(log) if os.path.isfile(log) else None,
+        checkpoint=run.checkpoint, checkpoint_sha256=run.weights,
+        git_sha=_commits(run), command=shlex.join(run.record.get('command', [])),
+        threads=run.threads, fingerprint=run.record.get('fingerprint'))
+
+
+def _commits(run):
+    """The commits that the run's sessions were trained with, joined; None if one is unknown."""
+    commits = []
+    for path in sorted(glob.glob(os.path.join(glob.escape(run.folder), '*', 'vis_data',
+                                              'config.py'))):
+        commits.append(Config.fromfile(path).get('git_sha'))
+    if not commits or None in commits:
+        return None
+    return ', '.join(dict.fromkeys(commits))
+
+
+def _median(values):
+    values = [value for value in values if value is not None]
+    return statistics.median(values) if values else None
+
+
+def _parameters(cfg):
+    """The number of a model's parameters."""
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+        model = MODELS.build(cfg.model)
+    return sum(parameter.numel() for parameter in model.parameters())
