@@ -7,7 +7,7 @@ import traceback
 import _quiet  # noqa: F401 - before mmengine
 from mmengine.config import Config, DictAction
 
-from mmkd.apis import compose, end_processes, recipes
+from mmkd.apis import compose, end_processes, merge_options, recipes
 from mmkd.utils.configs import read_config
 from mmkd.utils.recipes import recipe_names
 
@@ -77,7 +77,7 @@ def apply_run_options(cfg, args, name):
     """Put the common options into ``cfg``; ``name`` is the default work dir's."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg.launcher = args.launcher
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

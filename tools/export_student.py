@@ -13,7 +13,7 @@ import _common
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
-from mmkd.apis import student_only
+from mmkd.apis import merge_options, student_only
 from mmkd.utils.checkpoint import Placeholder, safe_load, to_plain
 from mmkd.utils.configs import read_config
 from mmkd.utils.hints import did_you_mean
@@ -70,7 +70,7 @@ def export(cfg, checkpoint, folder, name):
 
 def main(args):
     cfg = read_config(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     stem = [os.path.splitext(os.path.basename(p))[0] for p in (args.config, args.checkpoint)]
     weights, config, sha = export(cfg, args.checkpoint,
                                   args.out or os.path.dirname(args.checkpoint) or '.',

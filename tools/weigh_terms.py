@@ -17,6 +17,7 @@ import sys
 
 import _common
 
+from mmkd.apis import merge_options
 from mmkd.apis.weighing import weigh
 from mmkd.results.term_weights import term_weights
 
@@ -58,7 +59,7 @@ def main(args):
     if args.out is not None:
         check_out(args.out)
     cfg, _ = _common.config_of(args)
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     stages = weigh(cfg, args.batches, args.after, args.checkpoint, args.ratio,
                    progress=lambda text: print(text, file=sys.stderr, flush=True))
     page = term_weights(stages)

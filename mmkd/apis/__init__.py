@@ -3,6 +3,8 @@ from ..utils.config_files import config_root
 from ..utils.recipes import join_recipes, recipes
 from .config import check_datasets, compose, prepare, student_only
 from .launch import end_processes, latest_checkpoint, use_cpu_processes
+from .slips import check_model, merge_options
 
-__all__ = ['check_datasets', 'compose', 'config_root', 'end_processes', 'join_recipes',
-           'latest_checkpoint', 'prepare', 'recipes', 'student_only', 'use_cpu_processes']
+__all__ = ['check_datasets', 'check_model', 'compose', 'config_root', 'end_processes',
+           'join_recipes', 'latest_checkpoint', 'merge_options', 'prepare', 'recipes',
+           'student_only', 'use_cpu_processes']

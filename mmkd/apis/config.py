@@ -6,8 +6,9 @@ from mmengine.config import Config
 
 from ..results.evidence import clean_head
 from ..utils.config_files import config_root
-from ..utils.configs import load_model_config, read_config
+from ..utils.configs import is_distiller, load_model_config, read_config, settle
 from ..utils.recipes import join_recipes, read_recipe, recipe_names
+from .slips import check_model, need_model
 
 #: where each dataset comes from, for the message when it is missing
 _SOURCES = dict(
@@ -67,7 +68,9 @@ def _imports(cfg):
 def prepare(cfg):
     """What mmkd's tools add to any config: the hook for plain checkpoints and exact resume, and
     which commit it is (``git_sha``, if the code is a clean clone)."""
-    _need_model(cfg)
+    check_model(cfg)
+    # What is still relative comes from the command line: the current folder is meant.
+    settle(cfg, lambda path: [os.getcwd(), os.path.dirname(os.path.abspath(cfg.filename or ''))])
     with contextlib.suppress(ValueError):
         cfg.git_sha = clean_head(os.path.dirname(config_root()))
     hooks = list(cfg.get('custom_hooks') or [])
@@ -78,16 +81,11 @@ def prepare(cfg):
     return cfg
 
 
-def _need_model(cfg):
-    if cfg.get('model') is None:
-        raise ValueError(f'config {cfg.filename!r} has no model')
-
-
 def student_only(cfg):
     """The config with the bare student as its model, and nothing of mmkd in it."""
-    _need_model(cfg)
+    need_model(cfg)
     cfg = Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=cfg.filename)
-    if str(cfg.model.type).rpartition('.')[2] == 'OfflineDistiller':
+    if is_distiller(cfg.model):
         cfg.model = load_model_config(cfg, 'student')[0]
     cfg.pop('distillations', None)
     hooks = cfg.pop('custom_hooks', None) or []

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.hub import download_url_to_file, get_dir
 
-from .hints import did_you_mean
+from .paths import does_not_exist
 
 _HISTORY = '__mmkd_history__'
 _SCALARS = (bool, int, float, complex, str, bytes)
@@ -134,12 +134,7 @@ def safe_load(filename, map_location='cpu', trust=False):
     """
     filename = os.path.expanduser(os.fspath(filename))
     if not os.path.isfile(filename):
-        folder = os.path.dirname(filename) or '.'
-        near = os.listdir(folder) if os.path.isdir(folder) else []
-        hint = did_you_mean(os.path.basename(filename), near)
-        raise FileNotFoundError(
-            f'checkpoint {filename!r} does not exist{hint}'
-            + ('' if os.path.isdir(folder) else f' (nor does the folder {folder!r})'))
+        raise FileNotFoundError(f'checkpoint {does_not_exist(filename)}')
     try:
         if trust:
             return torch.load(filename, map_location=map_location, weights_only=False)

@@ -9,9 +9,7 @@ from mmengine.config import Config
 import mmkd
 
 from .hints import did_you_mean
-
-#: relative path -> the folders in which a config's paths were looked for, for the message
-_SEARCHED = {}
+from .paths import does_not_exist
 
 
 def config_root():
@@ -27,45 +25,6 @@ def config_root():
 def tools_root():
     """The folder of mmkd's tools, beside its configs."""
     return os.path.join(os.path.dirname(config_root()), 'tools')
-
-
-def search(path, folders):
-    """``path`` made absolute in the first of ``folders`` that has it, or as it is.
-
-    The folders are remembered for :func:`does_not_exist`.
-    """
-    path = os.path.expanduser(path)
-    if os.path.isabs(path):
-        return path
-    for folder in folders:
-        if os.path.exists(os.path.join(folder, path)):
-            return os.path.abspath(os.path.join(folder, path))
-    _SEARCHED[path] = list(dict.fromkeys(map(os.path.abspath, folders)))
-    return path
-
-
-def does_not_exist(path, suffix=''):
-    """'... does not exist', where it was looked for, and what is near it in these folders.
-
-    Args:
-        path (str): The path that the user wrote.
-        suffix (str): Only files that end so are near ones.
-    """
-    folder, name = os.path.split(path)
-    folders = [os.path.normpath(os.path.join(root, folder))
-               for root in _SEARCHED.get(path, [os.getcwd()])]
-    if os.path.isdir(path):
-        inside = [file for file in sorted(os.listdir(path)) if file.endswith(suffix)]
-        return f"{path!r} is a folder, not a file (in it: {', '.join(inside[:8]) or 'none'})"
-    there = [root for root in folders if os.path.isdir(root)]
-    near = [file for root in there for file in sorted(os.listdir(root)) if file.endswith(suffix)]
-    text = f'{path!r} does not exist{did_you_mean(name, near)}'
-    if not there:
-        text += f' (nor does the folder {folder!r})'
-    if not os.path.isabs(path):
-        text += f" (looked in {' and in '.join(folders)}"
-        text += ("; '{{ fileDirname }}/" + name + "' in a config is the file beside it)")
-    return text
 
 
 def config_path(source, label='config'):
@@ -134,4 +93,11 @@ def _why_not(error):
                 'For a recipe, add the line `from mmkd.apis import join_recipes` below _base_ and '
                 "write distillations=join_recipes('cwd'); for any other file write its path, "
                 f'which begins with {config_root()}')
+    if isinstance(error, KeyError) and error.args and str(error.args[0]).isidentifier():
+        return (f'is no config that mmengine can read: it uses {error.args[0]!r}, which no file in '
+                '_base_ defines')
+    missing = re.fullmatch(r"""(?:file "|\[Errno 2\] .*: ')(.+)(?:" does not exist|')""", text)
+    if missing:
+        return ('is no config that mmengine can read: in _base_, '
+                + does_not_exist(missing[1], '.py'))
     return f'is no config that mmengine can read ({type(error).__name__}: {text})'

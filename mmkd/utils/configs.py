@@ -1,13 +1,24 @@
-"""The configs of students and teachers."""
+"""The configs of students, teachers and distillations."""
 import os
 
 from mmengine.config import Config
 
 from .config_files import read_file
+from .paths import search
+
+
+def is_distiller(model):
+    """Is this model config a distiller's? (Of any spelling: with ``mmkd.``, without, a class.)"""
+    kind = model.get('type') if isinstance(model, dict) else None
+    return getattr(kind, '__name__', str(kind)).rpartition('.')[2] == 'OfflineDistiller'
 
 
 def read_config(source, label='config'):
     """A Config from a path, a ``mmseg::`` name or a dict.
+
+    In a distill config that is read from a file, relative paths of the teachers (and of the
+    student) become absolute: they are looked for beside the file that writes them, beside the
+    one that is read, and in the current folder.
 
     Raises:
         FileNotFoundError: No such file; the message names near ones.
@@ -19,7 +30,43 @@ def read_config(source, label='config'):
         return source
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f"{label}: a config is a path, a 'mmseg::' name or a dict, not {source!r}")
-    return read_file(os.fspath(source), label)
+    cfg = read_file(os.fspath(source), label)
+    settle(cfg, lambda path: [*_folders_of(path, cfg), os.getcwd()])
+    return cfg
+
+
+def settle(cfg, folders_of):
+    """Spell a distill config out, in place: ``mmkd.`` before its type, absolute paths to networks.
+
+    Args:
+        cfg (Config): Any config; one without a distiller stays as it is.
+        folders_of (callable): relative path -> folders to look in, in order.
+    """
+    model = cfg.get('model')
+    if not is_distiller(model):
+        return
+    if model['type'] == 'OfflineDistiller':
+        model['type'] = 'mmkd.OfflineDistiller'
+    teacher = model.get('teacher')
+    named = [teacher] if isinstance(teacher, dict) and 'config' in teacher else \
+        list((teacher or {}).values()) if isinstance(teacher, dict) else []
+    for network in [model.get('student'), *named]:
+        for key in ('config', 'checkpoint'):
+            path = network.get(key) if isinstance(network, dict) else None
+            if isinstance(path, str) and '::' not in path and '://' not in path:
+                network[key] = search(path, folders_of(path))
+
+
+def _folders_of(path, cfg):
+    """The folders of the files that write ``path``, and of the config itself."""
+    files, writers = [], []
+    for line in cfg.text.splitlines():  # each file's name, then its lines
+        if os.path.isabs(line) and os.path.isfile(line):
+            files.append(line)
+        elif files and path in line:
+            writers.append(files[-1])
+    return list(dict.fromkeys(os.path.dirname(file) for file in (
+        *reversed(writers), os.path.abspath(cfg.filename))))
 
 
 def load_model_config(source, label='config'):
@@ -37,9 +84,12 @@ def load_model_config(source, label='config'):
         model, scope = cfg.get('model'), cfg.get('default_scope')
         if model.get('data_preprocessor') is None and cfg.get('data_preprocessor') is not None:
             model = dict(model, data_preprocessor=cfg.data_preprocessor)  # as the Runner does
-    if str(model.get('type', '')).rpartition('.')[2] == 'OfflineDistiller':
-        student = model['student']
-        if isinstance(student, dict) and 'config' in student and 'type' not in student:
+    if is_distiller(model):
+        student = model.get('student')
+        if not isinstance(student, dict):
+            raise ValueError(f'{label}: the distiller has no student: write student='
+                             f'{{{{_base_.model}}}} or student=dict(config=...), not {student!r}')
+        if 'config' in student and 'type' not in student:
             return load_model_config(student['config'], label)
         model = student
     return model, scope

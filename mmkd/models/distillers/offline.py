@@ -11,6 +11,7 @@ from ..schedules import now
 from ..taps import Recorder
 from ..terms import Extras
 from .assembly import assemble
+from .slips import refuse_slips
 
 
 @MODELS.register_module()
@@ -36,7 +37,9 @@ class OfflineDistiller(BaseModel):
             message lists all that was found.
     """
 
-    def __init__(self, student, teacher, distillations, data_preprocessor=None):
+    def __init__(self, student=None, teacher=None, distillations=None, data_preprocessor=None,
+                 **unknown):
+        refuse_slips(type(self), student, teacher, distillations, unknown)
         student = _build_student(student, data_preprocessor)
         super().__init__(student.data_preprocessor)
         # No child: its children are ours. deepcopy and pickle keep the sharing.
