@@ -10,6 +10,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+SIDE_BY_SIDE = -n auto --dist worksteal
 
 .PHONY: setup demo test sanitize lint table bench clean
 setup:
@@ -19,9 +20,9 @@ demo: setup
 	$(BIN)/python tools/demo.py
 
 test: setup
-	$(BIN)/python -m pytest tests
-	MMKD_OPS=emulated $(BIN)/python -m pytest tests/ops -m "not slow"
-	MMKD_OPS=reference $(BIN)/python -m pytest tests/ops -m "not slow"
+	$(BIN)/python -m pytest tests $(SIDE_BY_SIDE)
+	MMKD_OPS=emulated $(BIN)/python -m pytest tests/ops -m "not slow" $(SIDE_BY_SIDE)
+	MMKD_OPS=reference $(BIN)/python -m pytest tests/ops -m "not slow" $(SIDE_BY_SIDE)
 
 sanitize: setup
 	$(BIN)/python tools/dev/sanitize_ops.py

@@ -1,10 +1,21 @@
-"""What every test starts from."""
+"""What every test starts from, and in which order tests run."""
+import os
 import random
 import sys
 
 import numpy as np
 import pytest
 import torch
+
+# Workers that run tests side by side (pytest -n) share the cores instead of fighting for them.
+_WORKERS = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
+if _WORKERS > 1:
+    torch.set_num_threads(max((os.cpu_count() or 1) // _WORKERS, 1))
+
+
+def pytest_collection_modifyitems(items):
+    """Those that train or install come last: a mistake shows in the first minutes."""
+    items.sort(key=lambda item: item.get_closest_marker('slow') is not None)
 
 
 @pytest.fixture(autouse=True)
