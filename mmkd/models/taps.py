@@ -10,8 +10,13 @@ file in ``mmkd/models/libraries`` resolves.
 Reading replaces ``module.forward`` on the instance while a ``with`` block
 lasts, and not a forward hook: OpenMMLab's heads are run by ``head.forward(x)``,
 which no hook sees.
+
+Some tensors that a name stands for are made by no module (the class map of a
+head that gives class scores and masks of queries): such a tap derives its tensor
+from what a module gives.
 """
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -33,12 +38,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Tap:
-    """A parsed tap."""
+    """A parsed tap.
+
+    ``derive``: a function of a module (so that the tap can be pickled) from what the source
+    gives, after ``index``, to the tensor; None where the source gives it as it is.
+    """
     source: Source
     index: tuple = ()
+    derive: Callable | None = None
 
     def __str__(self):
-        return str(self.source) + ''.join(f'[{i}]' for i in self.index)
+        text = str(self.source) + ''.join(f'[{i}]' for i in self.index)
+        return text if self.derive is None else f'{self.derive.__name__}({text})'
 
     def select(self, calls):
         """The tensor among the values that the source gave in its calls.
@@ -60,6 +71,8 @@ class Tap:
                 raise ValueError(f"'{self}': there are {len(value)} items, [0] to "
                                  f'[{len(value) - 1}]')
             value = value[i]
+        if self.derive is not None:
+            value = self.derive(value)
         if not isinstance(value, torch.Tensor):
             if len(calls) > 1 and not index:
                 raise ValueError(f"'{self}': the module is called {len(calls)} times in one "
@@ -93,8 +106,8 @@ def parse_tap(text):
     return Tap(Source(match['path'], match['input'] is not None), index)
 
 
-def find_module(model, path):
-    """The module at ``path``.
+def find_module(model, path, called=None):
+    """The module at ``path`` of a model that messages call ``called`` (default: its class).
 
     Raises:
         ValueError: There is none; the message names the nearest paths.
@@ -111,7 +124,7 @@ def find_module(model, path):
     inside = [name for name in modules if name.startswith(parent + '.')] \
         if parent in modules else []
     hint = did_you_mean(path, inside) or did_you_mean(path, [n for n in modules if n])
-    raise ValueError(f'{type(model).__name__} has no module {path!r}{hint}')
+    raise ValueError(f'{called or type(model).__name__} has no module {path!r}{hint}')
 
 
 class AllTapsRead(BaseException):

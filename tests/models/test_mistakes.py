@@ -54,7 +54,9 @@ TERM_MISTAKES = dict(
                  ["term 'logits'", "'backbone.layer4.0.relu'", 'called 2 times', 'choose a call',
                   "'backbone.layer4.0.relu[0]'"]),
     no_single_tensor=(term(student_tap='backbone.layer4[0]'), ["term 'logits'", 'drop the [0]']),
-    no_such_name=(term(tap='neck'), ["term 'logits'", "'neck'", 'semantic names here']),
+    no_such_name=(term(tap='neck'), [
+        "term 'logits'", "FCNHead on ResNetV1c has no 'neck' (the neck's output",
+        'it has logits, head, backbone', 'Models that have it: those with a neck']),
     loss_asks_for_what_is_not_there=(term(loss=dict(type=AsksForDepth)),
                                      ["term 'logits'", "asks for 'depth'", 'a loss can ask for',
                                       'labels', 'metas', 'progress']),

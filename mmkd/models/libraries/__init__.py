@@ -4,8 +4,13 @@ A library file has the functions below; nothing else in mmkd knows a model's
 attributes.
 
 - ``owns(model)``: is this one of the library's models?
-- ``tap_names(model)``: semantic name -> taps to try, in order.
-- ``make_batch(model, size)``: a small random training batch (inputs, data_samples).
+- ``called(model)``: what a user recognises the model by.
+- ``MEANINGS``: semantic name -> (what it is, which models have it).
+- ``tap_names(model)``: semantic name -> taps to try in an inference, in order.
+- ``is_meant(model, name, tap, value, calls)``: does this tap give what the name stands for?
+- ``places(model)``: paths of modules by which named tensors come.
+- ``input_channels(model)``, ``input_sizes(model)``: which images it takes, to be tried.
+- ``make_batch(model, size, channels)``: a small random training batch (inputs, data_samples).
 - ``forward(model, inputs, data_samples, paths)``: the model's forward as in
   inference, up to the heads' outputs, so that every module in ``paths`` runs.
 - ``facts(model)``: constructor arguments known from the model (num_classes, ...).

@@ -1,11 +1,4 @@
-"""mmsegmentation: EncoderDecoder and CascadeEncoderDecoder with any head.
-
-Semantic names: ``logits`` (before upsampling; the last head's), ``head`` (the
-last feature before the classifier and its dropout), ``context`` (the output of
-the head's context module: ASPP, PPM, ...), ``neck`` and ``backbone`` (their
-last output), ``backbone_pre_relu`` (a ResNet's last output before its ReLU),
-``aux_logits`` (the first auxiliary head's).
-"""
+"""mmsegmentation: EncoderDecoder, CascadeEncoderDecoder and alike, with any head."""
 import torch
 from mmengine.structures import PixelData
 from mmseg.models import BaseSegmentor
@@ -13,91 +6,94 @@ from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from .mmseg_names import (  # noqa: F401 - MEANINGS and tap_names are the library's too
+    MEANINGS,
+    backbone_of,
+    heads,
+    is_depth_estimator,
+    tap_names,
+)
+
 
 def owns(model):
     return isinstance(model, BaseSegmentor)
 
 
-def _decode_heads(model):
-    head = getattr(model, 'decode_head', None)
-    if isinstance(head, nn.ModuleList):
-        return [(f'decode_head.{i}', h) for i, h in enumerate(head)]
-    return [('decode_head', head)] if head is not None else []
+def called(model):
+    """What a user recognises the model by: its last decode head and its backbone."""
+    parts = [type(head).__name__ for _, head in heads(model)[-1:]]
+    _, backbone = backbone_of(model)
+    parts += [type(backbone).__name__] if backbone is not None else []
+    return ' on '.join(parts) or type(model).__name__
 
 
-def _aux_heads(model):
-    head = getattr(model, 'auxiliary_head', None)
-    if isinstance(head, nn.ModuleList):
-        return [(f'auxiliary_head.{i}', h) for i, h in enumerate(head)]
-    return [('auxiliary_head', head)] if head is not None else []
+def places(model):
+    """Paths of modules in which a named tensor may come by: the backbone, its parts, the
+    neck and all of the decode heads."""
+    first, backbone = backbone_of(model)
+    paths = [] if first is None else [
+        first, *(f'{first}.{name}' for name, _ in backbone.named_children())]
+    if isinstance(getattr(model, 'neck', None), nn.Module):
+        paths.append('neck')
+    return paths + [f'{path}.{name}' if name else path for path, head in heads(model)
+                    for name, _ in head.named_modules()]
 
 
-def _classifier_input(path, head):
-    """Taps of the feature that goes into the head's classifier."""
-    names = ['conv_seg', 'cls_seg', 'fc_seg']
-    if getattr(head, 'dropout', None) is not None:
-        names.insert(0, 'dropout')
-    return [f'{path}.{name}:input' for name in names if isinstance(
-        getattr(head, name, None), nn.Module)]
+def is_meant(model, name, tap, value, calls):
+    """Is ``value``, which ``tap`` gave in inference, what the semantic ``name`` stands for?
 
-
-def tap_names(model):
-    """Semantic name -> taps to try; the first that gives a (N, C, H, W) map is meant."""
-    names = {'backbone': ['backbone[-1]', 'backbone']}
-    stages = [name for name, _ in getattr(model, 'backbone', nn.Module()).named_children()
-              if name.startswith('layer')]
-    if stages:
-        last = getattr(model.backbone, stages[-1])
-        blocks = [f'backbone.{stages[-1]}.{name}' for name, block in last.named_children()
-                  if hasattr(block, 'relu')]
-        if blocks:
-            names['backbone_pre_relu'] = [f'{blocks[-1]}.relu:input[-1]',
-                                          f'{blocks[-1]}.relu:input']
-    if hasattr(model, 'neck'):
-        names['neck'] = ['neck[-1]', 'neck']
-    heads = _decode_heads(model)
-    # A cascade's last head may give something else than a map (PointRend's
-    # points); then the head before it is the one to distil.
-    names['logits'] = [
-        tap for path, head in reversed(heads)
-        for tap in ([f'{path}.conv_seg', f'{path}.conv_seg[-1]']
-                    if isinstance(getattr(head, 'conv_seg', None), nn.Module) else [])
-        + [path, f'{path}[0]', f'{path}[-1]']]
-    names['head'] = [tap + call for path, head in reversed(heads)
-                     for tap in _classifier_input(path, head) for call in ('', '[-1]')]
-    names['context'] = [f'{path}.bottleneck' for path, head in reversed(heads)
-                        if hasattr(head, 'bottleneck')]
-    aux = _aux_heads(model)
-    if aux:
-        names['aux_logits'] = [f'{aux[0][0]}.conv_seg', aux[0][0]]
-    return {name: taps for name, taps in names.items() if taps}
-
-
-def is_meant(model, name, value):
-    """Is ``value`` what the semantic ``name`` stands for?"""
+    ``calls`` maps the sources of all taps of the name to what they gave.
+    """
     if value.ndim != 4:
         return False
-    return name not in ('logits', 'aux_logits') or value.shape[1] == model.out_channels
+    if name in ('logits', 'aux_logits') and value.shape[1] != getattr(
+            model, 'out_channels', value.shape[1]):
+        return False
+    if name not in ('logits', 'depth') or tap.derive is not None:
+        return True
+    given = [calls[source][-1] for source in calls  # what each decode head gave, the first of it
+             if source.path in dict(heads(model)) and not source.is_input and calls[source]]
+    return any(value is (item[0] if isinstance(item, (list, tuple)) else item) for item in given)
 
 
 def facts(model):
-    heads = _decode_heads(model)
+    ignored = [getattr(head, 'ignore_index', 255) for _, head in heads(model)]
     return dict(num_classes=getattr(model, 'num_classes', None),
-                ignore_index=getattr(heads[-1][1], 'ignore_index', 255) if heads else 255)
+                ignore_index=ignored[-1] if ignored else 255)
 
 
-def make_batch(model, size):
-    """Two images (2, 3, H, W) with random labels, as the data preprocessor would give them."""
+def input_channels(model):
+    """Numbers of image channels to try, the likeliest first: the stem's convolution decides
+    (images may be normalised in the pipeline), then the normalisation."""
+    part = backbone_of(model)[1] or model
+    stem = next((m.in_channels for m in part.modules() if isinstance(m, nn.Conv2d)), None)
     mean = getattr(model.data_preprocessor, 'mean', None)
-    channels = len(mean) if mean is not None else 3
-    inputs = torch.randn(2, channels, *size)
-    labels = torch.randint(0, max(getattr(model, 'num_classes', 2), 1), (2, 1, *size))
+    numbers = [stem, getattr(part, 'in_channels', None), None if mean is None else len(mean), 3]
+    return list(dict.fromkeys(n for n in numbers if isinstance(n, int)))
+
+
+def input_sizes(model):
+    """Image sizes (H, W) that the model or its config says it is made for."""
+    sizes = [getattr(model.data_preprocessor, 'size', None),
+             (getattr(model, 'test_cfg', None) or {}).get('crop_size'),
+             *(getattr(module, 'img_size', None) for module in model.modules())]
+    sizes = [(size, size) if isinstance(size, int) else size for size in sizes]
+    return list(dict.fromkeys(tuple(size) for size in sizes if isinstance(size, (list, tuple))
+                              and len(size) == 2 and all(isinstance(n, int) for n in size)))
+
+
+def make_batch(model, size, channels=None):
+    """Two images (2, 3, H, W) with random labels, as the data preprocessor would give them."""
+    inputs = torch.randn(2, channels or input_channels(model)[0], *size)
+    labels = torch.randint(0, max(getattr(model, 'num_classes', None) or 2, 1), (2, 1, *size))
     samples = []
     for label in labels:
         sample = SegDataSample(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size,
                                              padding_size=[0, 0, 0, 0]))
         sample.gt_sem_seg = PixelData(data=label)
         sample.gt_edge_map = PixelData(data=torch.zeros_like(label))  # boundary heads want it
+        if is_depth_estimator(model):
+            sample.gt_depth_map = PixelData(data=torch.rand(label.shape) + 0.1)
         samples.append(sample)
     return inputs, samples
 
@@ -113,14 +109,14 @@ def forward(model, inputs, data_samples, paths=()):
             return model.encode_decode(inputs, metas)
         return model(inputs, data_samples, mode='tensor')
     features = model.extract_feat(inputs)
-    for path, head in _aux_heads(model):
+    for path, head in heads(model, 'auxiliary_head'):
         if any(f'{wanted}.'.startswith(f'{path}.') for wanted in paths):
             head.forward(features)
-    heads = [head for _, head in _decode_heads(model)]
+    *first, last = [head for _, head in heads(model)]
     previous = ()
-    for head in heads[:-1]:
+    for head in first:
         previous = (head.forward(features, *previous),)
-    return heads[-1].predict(features, *previous, metas, model.test_cfg)
+    return last.predict(features, *previous, metas, model.test_cfg)
 
 
 def _labels(inputs, data_samples):
