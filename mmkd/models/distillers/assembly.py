@@ -75,13 +75,14 @@ def assemble(student, teacher_cfg, distillations):
         if specs and not any(spec.teacher == name for spec in specs):
             mistakes.add(f'{label} is used by no term; remove it')
 
-    runs = {None: DryRun(student, library, 'student', [s.taps['student'] for s in specs],
-                         training=True)}
+    runs = {None: mistakes.catch('', DryRun, student, library, 'student',
+                                 [s.taps['student'] for s in specs], True)}
     for name, teacher in teachers.items():
-        run = runs[name] = DryRun(teacher.model, teacher.library, teacher.name,
-                                  [s.taps['teacher'] for s in specs if s.teacher == name],
-                                  training=False)
-        teacher.counts, teacher.clone = run.counts, run.clone
+        run = runs[name] = mistakes.catch(
+            '', DryRun, teacher.model, teacher.library, teacher.name,
+            [s.taps['teacher'] for s in specs if s.teacher == name], False)
+        if run is not None:
+            teacher.counts, teacher.clone = run.counts, run.clone
         same = mistakes.catch('', same_preprocessing, student.data_preprocessor,
                               teacher.model.data_preprocessor, teacher.name)
         teacher.own_inputs = same is False
@@ -106,7 +107,7 @@ def _specs(distillations, teachers, mistakes):
 
 def _build_term(spec, runs, student, library):
     sides = {side: runs[owner] for side, owner in (('student', None), ('teacher', spec.teacher))
-             if owner in runs}  # a teacher that could not be built is told already
+             if runs.get(owner) is not None}  # what could not be built or run is told already
     for side, run in sides.items():
         if spec.taps[side] in run.errors:
             raise ValueError(f'{side} tap {spec.taps[side]!r}: {run.errors[spec.taps[side]]}')
