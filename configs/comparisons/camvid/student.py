@@ -1,5 +1,6 @@
 # DeepLabV3 of output stride 16 on a ResNet-18 of an eighth of the usual width, from scratch.
 _base_ = 'base.py'
+train_dataloader = dict(batch_size=4)
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',
