@@ -1,6 +1,6 @@
-"""Keep the result tables true: metafiles -> Markdown tables.
+"""Keep the pages true: metafiles -> Markdown tables, docstrings -> docs/reference.
 
-    python tools/report.py                              rewrite metadata and tables
+    python tools/report.py                              rewrite metadata, tables, reference
     python tools/report.py --check                      exit 1 and name what disagrees
     python tools/report.py --record CONFIG WORK_DIR     note the result of a training
 
@@ -14,7 +14,7 @@ import os
 import _common
 
 from mmkd.apis import config_root
-from mmkd.results import metafiles, tables
+from mmkd.results import metafiles, reference, tables
 from mmkd.results.evidence import collect
 from mmkd.results.metafiles import EVIDENCE, NOT_RUN, PUBLISHED
 
@@ -118,6 +118,7 @@ class Report:
                 self.problems.append(str(error))
         texts[os.path.join(self.root, 'model-index.yml')] = metafiles.dump(
             {'Import': [self.name(path) for path in self.metas]})
+        texts |= {os.path.join(self.root, page): text for page, text in reference.pages().items()}
         return texts
 
     # ---- what must agree ------------------------------------------------------------------
@@ -201,8 +202,8 @@ class Report:
                 line = next((f' (line {i})' for i, pair in enumerate(
                     zip((held or '').splitlines(), text.splitlines(), strict=False), 1)
                     if pair[0] != pair[1]), '')
-                self.problems.append(f'{self.name(path)} is not what configs and metafiles '
-                                     f'say{line}; run python tools/report.py')
+                self.problems.append(f'{self.name(path)} is not what configs, metafiles and '
+                                     f'docstrings say{line}; run python tools/report.py')
 
 
 def record(report, config, work_dir, git_sha, best):

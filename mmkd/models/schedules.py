@@ -18,22 +18,46 @@ def constant(t):
 
 
 def linear(t, begin=0, end=1., start=0., stop=1.):
-    """From ``start`` at ``begin`` to ``stop`` at ``end``, in a line; flat outside."""
+    """From ``start`` at ``begin`` to ``stop`` at ``end``, in a line; flat outside.
+
+    Args:
+        begin: time of the first change.
+        end: time from which it does not change any more.
+        start: factor until ``begin``.
+        stop: factor from ``end`` on.
+    """
     return start + (stop - start) * _part(t, begin, end)
 
 
 def cosine(t, begin=0, end=1., start=1., stop=0.):
-    """From ``start`` at ``begin`` to ``stop`` at ``end``, on half a cosine; flat outside."""
+    """From ``start`` at ``begin`` to ``stop`` at ``end``, on half a cosine; flat outside.
+
+    Args:
+        begin: time of the first change.
+        end: time from which it does not change any more.
+        start: factor until ``begin``.
+        stop: factor from ``end`` on.
+    """
     return stop + (start - stop) * (1 + math.cos(math.pi * _part(t, begin, end))) / 2
 
 
 def step(t, milestones, gamma=0.1):
-    """Times ``gamma`` at each of ``milestones``."""
+    """Times ``gamma`` at each of ``milestones``.
+
+    Args:
+        milestones: list of times.
+        gamma: what the factor is multiplied by at each.
+    """
     return gamma ** sum(t.iteration >= t.at(m) for m in milestones)
 
 
 def stop(t, end, begin=0):
-    """1 from ``begin`` until before ``end``, then 0: the term is not computed any more."""
+    """1 from ``begin`` until before ``end``, else 0: the term is not computed there.
+
+    Args:
+        end: time from which the term is off.
+        begin: time before which the term is off.
+    """
     return float(t.at(begin) <= t.iteration < t.at(end))
 
 

@@ -82,6 +82,7 @@ def write_if_changed(path, text):
         with open(path, encoding='utf-8') as file:
             if file.read() == text:
                 return False
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(f'{path}.partial', 'w', encoding='utf-8') as file:
         file.write(text)
     os.replace(f'{path}.partial', path)

@@ -111,6 +111,8 @@ def test_a_page_says_what_the_metafile_says(repo):
     # a number edited in a page, in a metafile, in the survey's rows
     (f'{METHOD}/README.md', '71.30', '72.30', f'{METHOD}/README.md is not what'),
     ('README.md', '0 of 1', '1 of 1', 'README.md is not what'),
+    ('docs/reference/losses.md', '`tau`', '`T`', 'docs/reference/losses.md is not what'),
+    ('docs/reference/schedules.md', '| `0.1` |', '| `0.2` |', 'schedules.md is not what'),
     (META, ' mIoU (published): 71.3', ' mIoU (published): 72.3', 'published 70.57 -> 72.30'),
     (META, 'Student mIoU (published): 70.57', 'Student mIoU (published): 70.0', '70.00 -> 71.30'),
     (META, 'Teacher mIoU (published): 76.21', 'Teacher mIoU (published): 76.0', 'teacher 76.00'),

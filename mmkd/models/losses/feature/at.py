@@ -25,6 +25,9 @@ class ATLoss(nn.Module):
         p: the power, at least 1.
         signed: whether an odd power keeps its sign, as the official code does.
 
+    Sizes: the larger map is averaged (adaptive pooling) to the smaller one's height and width,
+        whichever side it is.
+
     Raises:
         ValueError: if p is below 1, or signed and not a whole number.
     """

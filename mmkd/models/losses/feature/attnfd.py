@@ -28,6 +28,8 @@ class AttnFDLoss(nn.Module):
         detach_teacher: whether the gradient stops at the teacher's map. The official code does
             not stop it; it changes nothing there, since no teacher weight is in an optimiser.
             False trains a learnable CBAM on the teacher's side along with the student.
+
+    Sizes: the student's map is resized bilinearly to the teacher's height and width.
     """
 
     same_channels = True  # the distiller refuses unequal channels when it is built

@@ -39,6 +39,8 @@ class CWDLoss(nn.Module):
         divisor_channels: number put in place of C in the divisor N * C. CIRKD's copy divides
             by the student's channels before its projection.
 
+    Sizes: the student's map is resized bilinearly to the teacher's height and width.
+
     Raises:
         ValueError: for an unknown name, a ``tau`` or ``divisor_channels`` that is not positive,
             a divergence between distributions asked of values that are none, or a

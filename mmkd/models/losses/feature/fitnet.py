@@ -15,7 +15,10 @@ from ._common import prepare
 
 @MODELS.register_module()
 class FitNetLoss(nn.Module):
-    """Mean squared error between a student's map and the teacher's hint."""
+    """Mean squared error between a student's map and the teacher's hint.
+
+    Sizes: the student's map is resized bilinearly to the teacher's height and width.
+    """
 
     same_channels = True  # the distiller refuses unequal channels when it is built
 

@@ -22,6 +22,9 @@ class MGDLoss(nn.Module):
     Args:
         alpha_mgd: factor of the loss; 2e-5 for segmentation and detection, 7e-5 for
             classification.
+
+    Sizes: the student's map is resized bilinearly to the teacher's height and width,
+        after the generator.
     """
 
     same_channels = True  # the distiller refuses unequal channels when it is built

@@ -34,6 +34,8 @@ class KDLoss(nn.Module):
         tau_squared: multiply by tau ** 2, which keeps the size of the gradient when tau
             changes.
 
+    Sizes: the student's map is resized bilinearly to the teacher's height and width.
+
     Raises:
         ValueError: if ``tau`` is not positive or ``reduction`` is unknown.
     """

@@ -50,6 +50,9 @@ class CIRKDMemoryLoss(nn.Module):
         pixel_weight: factor of the pixel loss.
         region_weight: factor of the region loss.
 
+    Sizes: the student's map is resized bilinearly to the teacher's height and width, labels to
+        the nearest.
+
     Raises:
         ValueError: if ``num_classes`` or ``teacher_channels`` is missing, or a size or
             temperature is not positive, or ``queue_rule`` is unknown.

@@ -30,6 +30,9 @@ class CIRKDMiniBatchLoss(nn.Module):
         tau: temperature.
         pooling: average 2 x 2 blocks first (ceil mode); a quarter of the pixels.
 
+    Sizes: the student's map is resized bilinearly to the teacher's height and width,
+        before pooling and normalisation.
+
     Raises:
         ValueError: if ``tau`` is not positive or too small for float64.
     """
