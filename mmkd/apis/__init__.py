@@ -1,7 +1,8 @@
 """What the command-line tools are made of."""
 from ..utils.config_files import config_root
 from ..utils.recipes import join_recipes, recipes
-from .config import check_datasets, compose, prepare, student_only
+from .config import compose, prepare, student_only
+from .data_check import check_datasets
 from .launch import end_processes, latest_checkpoint, use_cpu_processes
 from .slips import check_model, merge_options
 

@@ -10,19 +10,6 @@ from ..utils.configs import is_distiller, load_model_config, read_config, settle
 from ..utils.recipes import join_recipes, read_recipe, recipe_names
 from .slips import check_model, need_model
 
-#: where each dataset comes from, for the message when it is missing
-_SOURCES = dict(
-    CityscapesDataset=(
-        'get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com, '
-        'unpack them there, and run '
-        'mmseg/.mim/tools/dataset_converters/cityscapes.py on the folder',
-        'cityscapes'),
-    PascalVOCDataset=(
-        'get VOCtrainval_11-May-2012.tar from host.robots.ox.ac.uk/pascal/VOC/voc2012, unpack it '
-        'there, and for the augmented set run mmseg/.mim/tools/dataset_converters/voc_aug.py',
-        'voc'),
-)
-
 
 def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=False):
     """The config of a distillation from three names, as a leaf config would write it.
@@ -97,50 +84,3 @@ def student_only(cfg):
     if names:
         cfg.custom_imports = dict(imports, imports=names)
     return cfg
-
-
-def check_datasets(cfg, loaders=('train_dataloader', 'val_dataloader')):
-    """Raise FileNotFoundError when the data that ``cfg`` reads are not there.
-
-    The message says where each should be and how to get it.
-    """
-    problems = []
-    for loader in loaders:
-        for dataset in _datasets((cfg.get(loader) or {}).get('dataset')):
-            root = dataset.get('data_root') or ''
-            parts = [p for p in (dataset.get('data_prefix') or {}).values() if isinstance(p, str)]
-            wanted = [os.path.join(root, p) for p in parts] or [root]
-            if dataset.get('ann_file'):
-                wanted.append(os.path.join(root, dataset['ann_file']))
-            missing = [path for path in wanted if path and '://' not in path
-                       and not os.path.exists(path)]
-            if missing:
-                problems.append(_how_to_get(loader, dataset, root, missing))
-    if problems:
-        raise FileNotFoundError('\n'.join(dict.fromkeys(problems)))
-
-
-def _how_to_get(loader, dataset, root, missing):
-    kind = str(dataset.get('type')).rpartition('.')[2]
-    where = ', '.join(os.path.abspath(path) for path in missing)
-    text = f'{kind} of {loader}: {where} does not exist.'
-    if kind in _SOURCES:
-        how, layout = _SOURCES[kind]
-        made = os.path.normpath(root)
-        if layout == 'voc' and made.endswith(os.path.join('VOCdevkit', 'VOC2012')):
-            made = os.path.dirname(os.path.dirname(made))
-        text += (f' To get it: {how}. To try the pipeline without it: '
-                 f'python tools/make_street_scenes.py {layout} {made}')
-    return text + '. If you have it elsewhere: --cfg-options ' \
-                  f'{loader}.dataset.data_root=/where/it/is'
-
-
-def _datasets(dataset):
-    """The leaf datasets in (possibly nested) wrappers."""
-    if not isinstance(dataset, dict):
-        return []
-    inner = dataset.get('dataset') or dataset.get('datasets')
-    if inner is None:
-        return [dataset]
-    return [leaf for item in (inner if isinstance(inner, (list, tuple)) else [inner])
-            for leaf in _datasets(item)]

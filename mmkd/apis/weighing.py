@@ -17,7 +17,7 @@ from torch import nn
 from ..engine.randomness import random_state, set_random_state
 from ..models.teacher import load_weights
 from ..utils.checkpoint import load_checkpoint_file
-from .config import check_datasets
+from .data_check import check_datasets
 from .gradients import measure
 
 

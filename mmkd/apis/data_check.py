@@ -1,0 +1,113 @@
+"""Are the data that a config reads there, and do they fit its networks?"""
+import os
+
+from ..utils.hints import did_you_mean
+from .classes import class_problems
+from .data_contents import read_contents
+
+#: where each dataset comes from, for the message when it is missing
+_SOURCES = dict(
+    CityscapesDataset=(
+        'get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com, '
+        'unpack them there, and run '
+        'mmseg/.mim/tools/dataset_converters/cityscapes.py on the folder',
+        'cityscapes'),
+    PascalVOCDataset=(
+        'get VOCtrainval_11-May-2012.tar from host.robots.ox.ac.uk/pascal/VOC/voc2012, unpack it '
+        'there, and for the augmented set run mmseg/.mim/tools/dataset_converters/voc_aug.py',
+        'voc'),
+)
+
+
+def check_datasets(cfg, loaders=('train_dataloader', 'val_dataloader')):
+    """Check the data that ``cfg`` reads.
+
+    Every file is looked for, a few annotations are read, and the heads' number of classes is
+    compared with the data's. Nothing is claimed of datasets whose files and classes are not
+    those of an mmseg dataset, or of networks whose heads do not say a number.
+
+    Returns:
+        list: :class:`~mmkd.apis.data_contents.Contents` of what could be looked into.
+
+    Raises:
+        FileNotFoundError: Folders or files are missing; the message says where each should be
+            and how to get it.
+        ValueError: Something else is wrong; one message with all that is.
+    """
+    missing, wrong, found = [], [], []
+    for loader in loaders:
+        for dataset in leaf_datasets((cfg.get(loader) or {}).get('dataset')):
+            lost = _missing(dataset)
+            if lost:
+                missing.append(_how_to_get(loader, dataset, lost))
+                continue
+            contents = read_contents(dataset, loader, cfg.get('default_scope'))
+            if contents is not None:
+                wrong += contents.problems
+                found.append(contents)
+    wrong += class_problems(cfg, found)
+    problems = list(dict.fromkeys([*missing, *wrong]))
+    if problems:
+        raise (FileNotFoundError if missing else ValueError)('\n'.join(problems))
+    return found
+
+
+def leaf_datasets(dataset):
+    """The leaf datasets in (possibly nested) wrappers."""
+    if not isinstance(dataset, dict):
+        return []
+    inner = dataset.get('dataset') or dataset.get('datasets')
+    if inner is None:
+        return [dataset]
+    return [leaf for item in (inner if isinstance(inner, (list, tuple)) else [inner])
+            for leaf in leaf_datasets(item)]
+
+
+def _missing(dataset):
+    """key -> path of the folders and files that the dataset names and that are not there."""
+    root, prefixes = dataset.get('data_root') or '', dataset.get('data_prefix') or {}
+    steps = [step.get('type') for step in dataset.get('pipeline') or () if isinstance(step, dict)]
+    unread = 'seg_map_path' if steps and 'LoadAnnotations' not in map(_name, steps) else None
+    wanted = {f'data_prefix.{key}': os.path.join(root, part) for key, part in prefixes.items()
+              if isinstance(part, str) and key != unread}
+    wanted = wanted or dict(data_root=root)
+    if dataset.get('ann_file'):
+        wanted['ann_file'] = os.path.join(root, dataset['ann_file'])
+    return {key: path for key, path in wanted.items()
+            if path and '://' not in path and not os.path.exists(path)}
+
+
+def _name(kind):
+    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
+
+
+def _how_to_get(loader, dataset, missing):
+    kind, root = _name(dataset.get('type')), dataset.get('data_root') or ''
+    where = ', '.join(os.path.abspath(path) for path in missing.values())
+    text = f'{kind} of {loader}: {where} does not exist'
+    if root and os.path.isdir(root) and os.listdir(root):
+        # The data are there, and the config names a part of them in another way.
+        return f"{text}{_near(missing)}. Set it with --cfg-options " + ' '.join(
+            f'{loader}.dataset.{key}=...' for key in missing)
+    if kind in _SOURCES:
+        how, layout = _SOURCES[kind]
+        made = os.path.normpath(root)
+        if layout == 'voc' and made.endswith(os.path.join('VOCdevkit', 'VOC2012')):
+            made = os.path.dirname(os.path.dirname(made))
+        text += (f'. To get it: {how}. To try the pipeline without it: '
+                 f'python tools/make_street_scenes.py {layout} {made}')
+    return text + ('. If you have it elsewhere: --cfg-options '
+                   f'{loader}.dataset.data_root=/where/it/is')
+
+
+def _near(missing):
+    """What is there instead of the first part of each path that is not."""
+    hints = []
+    for path in missing.values():
+        while not os.path.isdir(os.path.dirname(path) or '.'):
+            path = os.path.dirname(path)
+        folder, name = os.path.split(path)
+        there = sorted(os.listdir(folder or '.'))
+        hints.append(did_you_mean(name, there)
+                     or f"; in {folder or '.'} there is {', '.join(there[:8]) or 'nothing'}")
+    return ''.join(dict.fromkeys(hints))
