@@ -22,3 +22,11 @@ def need_odd(owner, **sizes):
         if not isinstance(value, int) or value < 1 or value % 2 == 0:
             raise ValueError(f'{type(owner).__name__}: {name}={value!r}, expected an odd number '
                              '(1, 3, 5 ...): only those keep the size of the map')
+
+
+def need_map(owner, x):
+    """Raises a ValueError if ``x`` is not a map (N, C, H, W)."""
+    if x.dim() != 4:
+        raise ValueError(f'{type(owner).__name__} takes a map (N, C, H, W), not a tensor of shape '
+                         f"{tuple(x.shape)}{' (tokens?)' if x.dim() == 3 else ''}: tap a layer "
+                         'that gives a map')

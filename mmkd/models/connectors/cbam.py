@@ -14,7 +14,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ._common import need_channels, need_odd
+from ._common import need_channels, need_map, need_odd
 
 #: (N, C, H*W) to (N, C), by the names of the official code
 POOLS = {
@@ -69,6 +69,7 @@ class CBAMConnector(nn.Module):
 
     def forward(self, x):
         """(N, in_channels, H, W) to (N, out_channels, H, W), or refined only."""
+        need_map(self, x)
         x = self.refine(x)
         return x if self.project is None else self.project(x)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ._common import need_channels, need_odd
+from ._common import need_channels, need_map, need_odd
 
 
 @MODELS.register_module()
@@ -44,3 +44,8 @@ class ConvConnector(nn.Sequential):
             self.add_module('norm', nn.BatchNorm2d(out_channels))
         if act:
             self.add_module('act', nn.ReLU())
+
+    def forward(self, x):
+        """(N, in_channels, H, W) to (N, out_channels, H, W)."""
+        need_map(self, x)
+        return super().forward(x)

@@ -9,7 +9,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ._common import need_channels
+from ._common import need_channels, need_map
 
 
 @MODELS.register_module()
@@ -47,6 +47,7 @@ class MGDConnector(nn.Module):
 
     def forward(self, x):
         """(N, in_channels, H, W) to (N, out_channels, H, W)."""
+        need_map(self, x)
         x = self.align(x)
         return self.generation(x * self.draw_mask(x))
 

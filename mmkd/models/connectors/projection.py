@@ -8,7 +8,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ._common import need_channels
+from ._common import need_channels, need_map
 
 
 @MODELS.register_module()
@@ -31,3 +31,8 @@ class ProjectionConnector(nn.Sequential):
             nn.BatchNorm2d(out_channels),
             nn.ReLU(),
             nn.Conv2d(out_channels, out_channels, 1, bias=False)])
+
+    def forward(self, x):
+        """(N, in_channels, H, W) to (N, out_channels, H, W)."""
+        need_map(self, x)
+        return super().forward(x)

@@ -82,7 +82,8 @@ def _value_and_gradient(student, teacher, dim, tau, scale, wanted):
             # Powers of two: exp2 is the faster and equally exact exponential.
             torch.sub(s, s.amax(1, keepdim=True), out=a).mul_(log2e / tau)
             torch.sub(t, t.amax(1, keepdim=True), out=b).mul_(log2e / tau)
-            torch.sub(b, a, out=d)
+            # What the teacher rules out (a logit of -inf) has no part in the sum, not 0 * inf.
+            torch.sub(b, a, out=d).nan_to_num_(nan=0., posinf=math.inf, neginf=0.)
             sum_s = a.exp2_().sum(1, keepdim=True)
             sum_t = b.exp2_().sum(1, keepdim=True)
             cross = d.mul_(b).sum(1, keepdim=True)

@@ -54,6 +54,13 @@ def test_missing_channels_are_named(cls):
 
 
 @every_class
+def test_what_is_no_map_is_told_in_words(cls):
+    for shape in ((2, 20, 3), (2, 3)):
+        with pytest.raises(ValueError, match=rf'{cls.__name__} takes a map \(N, C, H, W\), not'):
+            cls(in_channels=3, out_channels=5)(torch.randn(shape))
+
+
+@every_class
 def test_every_parameter_is_trained(cls):
     module = cls(3, 5).double()
     module(features()).square().sum().backward()

@@ -63,7 +63,7 @@ class Case:
             type=f'mmkd.{name}', **{**variants[variant], **by_channels(other[1])}))
         self.student = torch.randn(shape, dtype=torch.float64).to(dtype)
         self.teacher = torch.randn(other, dtype=torch.float64).to(dtype)
-        self.others = others(shape[0], 2 * shape[2], 2 * shape[3])
+        self.others = others(shape[0], 2 * max(shape[2], 1), 2 * max(shape[3], 1))
 
     def run(self, student=None, teacher=None, grad=True, **others):
         """(value, d value / d student); the loss itself stays as it is."""

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmkd.models.losses import KDLoss, closed_form, softmax_kl
+from mmkd.models.losses import CWDLoss, KDLoss, closed_form, softmax_kl
 from mmkd.models.losses.softmax_kl import softmax_kl as softmax_kl_fn
 
 
@@ -149,6 +149,8 @@ def test_large_logits_stay_finite_and_right():
 def test_tiny_shapes(shape):
     student, teacher = pair(*shape)
     value, grad = value_and_grad(KDLoss()(student, teacher), student)
+    if shape[1] == 1:  # two classes, told apart by a sigmoid
+        student, teacher = (torch.cat([x * 0, x], 1) for x in (student, teacher))
     assert value == pytest.approx(pixel_kl(student, teacher, 1.).mean().item(), abs=1e-15)
     assert grad.isfinite().all()
 
@@ -180,3 +182,82 @@ def test_kd_rejects_unequal_classes():
         KDLoss()(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, 4))
     with pytest.raises(ValueError, match='shape'):
         softmax_kl_fn(torch.zeros(2, 3), torch.zeros(2, 4), 1)
+
+
+# ---- two classes told apart by one channel --------------------------------------------
+BINARY = [KDLoss(), KDLoss(tau=3.), KDLoss(reduction='batch'), KDLoss(reduction='element'),
+          KDLoss(tau_squared=False), CWDLoss(norm='spatial', tau=2.),
+          CWDLoss(norm='spatial', divergence='mse'),
+          CWDLoss(norm='spatial', divergence='cross_entropy')]
+
+
+@pytest.mark.parametrize('loss', BINARY, ids=repr)
+@pytest.mark.parametrize('channels', [(1, 1), (1, 2), (2, 1)])
+@pytest.mark.parametrize('size', [(4, 3), (7, 5)])
+def test_one_channel_is_the_logit_of_two_classes(loss, channels, size):
+    """Value and gradient are those of two channels whose difference is the logit."""
+    (student, _), (_, teacher) = pair(2, channels[0], 4, 3), pair(2, channels[1], *size)
+    value, grad = value_and_grad(loss(student, teacher), student)
+    offset = torch.randn(2, 1, 1, 1, dtype=torch.float64)  # a softmax does not see it
+    both = [x if x.shape[1] == 2 else torch.cat([offset.expand_as(x), x + offset], 1)
+            for x in (student, teacher)]
+    expected, expected_grad = value_and_grad(loss(*both), student)
+    assert value == pytest.approx(expected, rel=1e-9) and value > 1e-3
+    torch.testing.assert_close(grad, expected_grad)
+    assert grad.abs().max() > 1e-6
+
+
+@pytest.mark.parametrize('tau', [1., 4.])
+def test_binary_kd_is_the_formula_of_bernoullis(tau):
+    student, teacher = pair(2, 1, 3, 7)
+    p, q = torch.sigmoid(teacher / tau), torch.sigmoid(student / tau)
+    expected = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean() * tau ** 2
+    value, grad = value_and_grad(KDLoss(tau)(student, teacher), student)
+    expected_value, expected_grad = value_and_grad(expected, student)
+    assert value == pytest.approx(expected_value, rel=1e-12)
+    torch.testing.assert_close(grad, expected_grad, rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize('channels', [(1, 3), (3, 1), (2, 3)])
+def test_one_channel_against_more_classes_is_refused(channels):
+    (student, _), (_, teacher) = pair(2, channels[0], 4, 3), pair(2, channels[1], 4, 3)
+    for loss in (KDLoss(), CWDLoss(norm='spatial'), CWDLoss()):
+        with pytest.raises(ValueError, match='channels.*different number of classes'):
+            loss(student, teacher)
+
+
+# ---- classes that are ruled out -------------------------------------------------------
+@pytest.mark.parametrize('loss, dim', [(KDLoss(2.), 1), (CWDLoss(2.), 2),
+                                       (CWDLoss(2., divergence='cross_entropy'), 2)], ids=repr)
+@pytest.mark.parametrize('both', [False, True])
+def test_minus_infinity_is_probability_zero(loss, dim, both):
+    student, teacher = pair(2, 5, 3, 7)
+    where = torch.zeros_like(teacher, dtype=torch.bool)
+    where[0, 1], where[1, 2, 1:, ::2] = dim == 1, True
+    masked = teacher.masked_fill(where, -torch.inf)
+    small = teacher.masked_fill(where, -1e5)  # the limit
+    s = student.masked_fill(where, -torch.inf) if both else student
+    s_small = student.masked_fill(where, -1e5) if both else student
+    value, grad = value_and_grad(loss(s, masked), student)
+    expected, expected_grad = value_and_grad(loss(s_small, small), student)
+    assert value == pytest.approx(expected, rel=1e-9)
+    torch.testing.assert_close(grad, expected_grad)
+
+
+def test_minus_infinity_agrees_with_torch():
+    student, teacher = pair(2, 5, 3, 7)
+    teacher[:, 1, 0] = -torch.inf
+    expected = F.kl_div(F.log_softmax(student, 1), F.softmax(teacher, 1), reduction='sum') / 42
+    value, grad = value_and_grad(KDLoss()(student, teacher), student)
+    expected_value, expected_grad = value_and_grad(expected, student)
+    assert value == pytest.approx(expected_value, rel=1e-12)
+    torch.testing.assert_close(grad, expected_grad)
+
+
+@pytest.mark.parametrize('side', ['student', 'teacher'])
+def test_nan_stays_nan(side):
+    """It is told by the first step, and must not turn into a number."""
+    student, teacher = pair(2, 5, 3, 7)
+    with torch.no_grad():
+        (student if side == 'student' else teacher)[0, 1, 0, 0] = torch.nan
+    assert KDLoss()(student, teacher).isnan() and CWDLoss()(student, teacher).isnan()

@@ -165,6 +165,38 @@ def test_all_pixels_ignored_is_zero(name, variant, ignored):
 
 
 @every_loss
+@pytest.mark.parametrize('shape, other', [
+    ((0, 4, 6, 5), None), ((2, 4, 0, 5), None), ((2, 4, 0, 0), (2, 4, 6, 5)),
+    ((2, 4, 6, 5), (2, 4, 0, 5)),
+], ids=str)
+def test_an_empty_batch_is_zero_with_a_graph(name, variant, shape, other):
+    value, gradient = Case(name, variant, shape, other).run()
+    assert value == 0 and not gradient.any()
+
+
+@every_loss
+@pytest.mark.parametrize('side', ['student', 'teacher', 'both'])
+@pytest.mark.parametrize('tokens', [True, False], ids=['tokens', 'vectors'])
+def test_what_is_no_map_is_told_in_words(name, variant, side, tokens):
+    case = Case(name, variant)
+    for key in ('student', 'teacher') if side == 'both' else (side,):
+        x = getattr(case, key)
+        setattr(case, key, x.flatten(2).transpose(1, 2) if tokens else x.mean((2, 3)))
+    with pytest.raises(ValueError) as info:
+        case.run()
+    for part in (name, 'teacher' if side == 'teacher' else 'student', '(N, C, H, W)',
+                 'tokens (N, L, C)' if tokens else 'tap a'):
+        assert part in str(info.value)
+
+
+@every_loss
+def test_other_images_are_refused(name, variant):
+    case = Case(name, variant)
+    with pytest.raises(ValueError, match='images'):
+        case.run(teacher=case.teacher[:1])
+
+
+@every_loss
 def test_value_does_not_depend_on_grad_mode(name, variant):
     case = Case(name, variant)
     expected = case.run()[0]

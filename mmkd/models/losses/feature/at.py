@@ -14,7 +14,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ._common import prepare
+from ..maps import check_maps, empty_loss, prepare
 
 
 @MODELS.register_module()
@@ -56,6 +56,10 @@ class ATLoss(nn.Module):
         Raises:
             ValueError: if batch sizes differ.
         """
+        check_maps('ATLoss', student, teacher)
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return empty
         student, teacher = prepare(student, teacher, resize=False)
         if tuple(student.shape[2:]) > tuple(teacher.shape[2:]):
             student = F.adaptive_avg_pool2d(student, teacher.shape[2:])

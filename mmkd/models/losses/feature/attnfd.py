@@ -11,7 +11,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ._common import prepare
+from ..maps import check_maps, empty_loss, prepare
 
 
 def unit(x):
@@ -51,6 +51,10 @@ class AttnFDLoss(nn.Module):
         Raises:
             ValueError: if batch sizes or channels differ.
         """
+        check_maps('AttnFDLoss', student, teacher, same_channels=True)
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return empty
         student, teacher = prepare(student, teacher, detach=self.detach_teacher)
         return (unit(student) - unit(teacher)).square().sum() / teacher.shape[0]
 

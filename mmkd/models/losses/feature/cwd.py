@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmkd.registry import MODELS
 
+from ..maps import check_maps, empty_loss, two_classes
 from ..resize import resize_to
 from ..softmax_kl import softmax_kl
 
@@ -23,7 +24,8 @@ class CWDLoss(nn.Module):
     ``norm`` says what is compared (names of the official code) and with which divisor:
 
     * 'channel': softmax over the H * W positions of each channel; N * C. The method.
-    * 'spatial': softmax over the channels at each position; N * H * W.
+    * 'spatial': softmax over the channels at each position; N * H * W. One channel is taken
+      for the logit of two classes, as (1 - p, p), since a softmax over it is constant.
     * 'channel_mean': the mean of each channel, no softmax; N * C.
     * 'none': raw activations; N * H * W. (The official branch indexes ``[0]``, so with a
       tensor it reads the first sample only; here every sample counts.)
@@ -70,6 +72,7 @@ class CWDLoss(nn.Module):
         self.norm = norm
         self.divergence = divergence
         self.divisor_channels = divisor_channels
+        self.two_classes = norm == 'spatial'  # one channel may be compared with two
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the scalar loss.
@@ -80,13 +83,15 @@ class CWDLoss(nn.Module):
             teacher: same N and C, no gradient.
 
         Raises:
-            ValueError: if N or C differ.
+            ValueError: if they are no maps, or N or C differ.
         """
-        if student.shape[:2] != teacher.shape[:2]:
-            raise ValueError(
-                f'student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in '
-                'batch or channels: CWDLoss compares channel by channel; put a connector that '
-                'projects the student to the teacher\'s channels before it')
+        check_maps('CWDLoss', student, teacher)
+        if self.two_classes:
+            student, teacher = two_classes(student, teacher)
+        check_maps('CWDLoss', student, teacher, same_channels=True)
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return empty
         teacher = teacher.detach()
         student = resize_to(student, teacher.shape[2:])
         n, c, h, w = student.shape
@@ -123,4 +128,6 @@ def _squared_difference(student: Tensor, teacher: Tensor, norm: str) -> Tensor:
 def _entropy(x: Tensor, dim: int, tau: float) -> Tensor:
     """Sum of the entropies of softmax(x / tau) over ``dim``."""
     log_p = (x.to(torch.promote_types(x.dtype, torch.float32)) / tau).log_softmax(dim)
-    return -log_p.exp().mul_(log_p).sum(dtype=torch.float64)
+    # Where p is 0, so is its part of the entropy, not 0 * -inf.
+    finite = log_p.clamp(min=torch.finfo(log_p.dtype).min)
+    return -log_p.exp().mul_(finite).sum(dtype=torch.float64)

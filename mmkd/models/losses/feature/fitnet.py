@@ -10,7 +10,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ._common import prepare
+from ..maps import check_maps, empty_loss, prepare
 
 
 @MODELS.register_module()
@@ -35,5 +35,9 @@ class FitNetLoss(nn.Module):
         Raises:
             ValueError: if batch sizes or channels differ.
         """
+        check_maps('FitNetLoss', student, teacher, same_channels=True)
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return empty
         student, teacher = prepare(student, teacher)
         return (student - teacher).square().mean()

@@ -12,7 +12,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ._common import prepare
+from ..maps import check_maps, empty_loss, prepare
 
 
 @MODELS.register_module()
@@ -46,6 +46,10 @@ class MGDLoss(nn.Module):
         Raises:
             ValueError: if batch sizes or channels differ.
         """
+        check_maps('MGDLoss', student, teacher, same_channels=True)
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return empty
         student, teacher = prepare(student, teacher)
         return self.alpha_mgd * (student - teacher).square().sum() / teacher.shape[0]
 

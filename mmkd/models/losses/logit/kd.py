@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmkd.registry import MODELS
 
+from ..maps import check_maps, empty_loss, two_classes
 from ..resize import resize_to
 from ..softmax_kl import softmax_kl
 
@@ -28,6 +29,9 @@ class KDLoss(nn.Module):
     A weight copied from one of them is only right with its divisor. No code base masks
     ignored pixels here, and neither does this class.
 
+    Logits of one channel (two classes told apart by a sigmoid) are compared as (1 - p, p), C is
+    then 2; the other side may have one channel or two, in the order background, foreground.
+
     Args:
         tau: temperature of both softmaxes.
         reduction: 'pixel', 'batch' or 'element'.
@@ -41,6 +45,7 @@ class KDLoss(nn.Module):
     """
 
     same_channels = True  # the distiller refuses unequal channels when it is built
+    two_classes = True  # ... but for one channel against two
 
     def __init__(self, tau: float = 1., reduction: str = 'pixel', tau_squared: bool = True):
         super().__init__()
@@ -61,13 +66,14 @@ class KDLoss(nn.Module):
             teacher: logits (N, C, H, W), no gradient.
 
         Raises:
-            ValueError: if the class counts differ.
+            ValueError: if they are no maps, or batch sizes or class counts differ.
         """
-        if student.shape[:2] != teacher.shape[:2]:
-            raise ValueError(
-                f'student logits {tuple(student.shape)} and teacher logits '
-                f'{tuple(teacher.shape)} differ in batch or classes: KDLoss compares the same '
-                'classes of the same images; tap logits of models with equal class counts')
+        check_maps('KDLoss', student, teacher)
+        student, teacher = two_classes(student, teacher)
+        check_maps('KDLoss', student, teacher, same_channels=True)
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return empty
         student = resize_to(student, teacher.shape[2:])
         n, c, h, w = student.shape
         divisor = {'pixel': n * h * w, 'batch': n, 'element': n * c * h * w}[self.reduction]

@@ -8,6 +8,8 @@ indexes the whole map with it, so the "pixels of the class" that it stores are t
 positions of the map. That is what produced the published numbers and is the default here
 (``queue_rule='published'``); 'class_pure' stores pixels of the class.
 """
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from mmkd.registry import MODELS
 
 from ..closed_form import zero_of
+from ..maps import check_maps
 from .cirkd_minibatch import unit_pixels
 from .cirkd_queue import broadcast, gather_rows, push_pixels, push_region
 from .streamed import bank_kl, working_dtype
@@ -115,6 +118,7 @@ class CIRKDMemoryLoss(nn.Module):
             ValueError: if channels or batch sizes do not fit, or a label is neither a class
                 nor ignored.
         """
+        check_maps('CIRKDMemoryLoss', student, teacher)
         channels = self.pixel_queue.shape[2]
         for name, x in (('student', student), ('teacher', teacher)):
             if x.shape[1] != channels:
@@ -130,7 +134,7 @@ class CIRKDMemoryLoss(nn.Module):
             classes = self._labels_at(labels, teacher.shape[2:])
             pixel_slots, region_slots = self._update_and_draw(keys, classes)
         valid = classes >= 0
-        if not valid.any():
+        if not valid.any() or not student.numel():
             return dict(pixel=zero_of(student), region=zero_of(student))
 
         anchors = unit_pixels(student, teacher.shape[2:])[valid]
@@ -145,6 +149,8 @@ class CIRKDMemoryLoss(nn.Module):
 
     def _labels_at(self, labels: Tensor, size: torch.Size) -> Tensor:
         """Labels (N, h, w) at the features' size, flattened to (N, H * W); ignored: -1."""
+        if not math.prod(size):  # no pixel, which interpolate refuses
+            return labels.new_zeros(len(labels), 0)
         # Nearest in float64: exact for any label, and the rule of F.interpolate.
         x = F.interpolate(labels[:, None].double(), size=size, mode='nearest')
         x = x.flatten(1).long()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmkd.registry import MODELS
 
+from ..maps import check_maps, empty_loss
 from ..resize import resize_to
 from .streamed import self_kl, working_dtype
 
@@ -54,11 +55,12 @@ class CIRKDMiniBatchLoss(nn.Module):
             teacher: features (N, Ct, H, W), no gradient.
 
         Raises:
-            ValueError: if the batch sizes differ.
+            ValueError: if they are no maps, or the batch sizes differ.
         """
-        if student.shape[0] != teacher.shape[0]:
-            raise ValueError(f'student holds {student.shape[0]} images but teacher '
-                             f'{teacher.shape[0]}: both must see the same batch')
+        check_maps('CIRKDMiniBatchLoss', student, teacher)
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return empty
         s = unit_pixels(student, teacher.shape[2:], self.pooling)
         with torch.no_grad():
             t = unit_pixels(teacher, teacher.shape[2:], self.pooling)

@@ -1,0 +1,73 @@
+"""What every loss does with its two maps before its own formula."""
+import torch
+
+from .closed_form import zero_of
+from .resize import resize_to
+
+
+def check_maps(owner, student, teacher, same_channels=False):
+    """Raise ValueError if two tensors are not maps of the same images.
+
+    Args:
+        owner (str): The loss, for the message.
+        student: (N, Cs, H, W), the map that is trained.
+        teacher: (N, Ct, H', W'), the target.
+        same_channels: whether Cs and Ct must be equal.
+    """
+    for name, x in (('student', student), ('teacher', teacher)):
+        if x.dim() != 4:
+            kind = ' (these are tokens (N, L, C): tap a layer that still has, or again has, ' \
+                'height and width)' if x.dim() == 3 else ': tap a convolutional stage'
+            raise ValueError(f'{owner}: {name} has shape {tuple(x.shape)}, but a map '
+                             f'(N, C, H, W) is expected{kind}')
+    if student.shape[0] != teacher.shape[0]:
+        raise ValueError(f'{owner}: student has a batch of {student.shape[0]} images, teacher of '
+                         f'{teacher.shape[0]}: both must come from the same images')
+    if same_channels and student.shape[1] != teacher.shape[1]:
+        raise ValueError(
+            f'{owner}: student has {student.shape[1]} channels, teacher {teacher.shape[1]}. Of '
+            'logits: the models tell apart a different number of classes. Of features: project '
+            "the student with a student_connector, for instance dict(type='mmkd.ConvConnector')")
+
+
+def empty_loss(student, teacher):
+    """Zero with a graph if one of the maps is empty (no image, no pixel), else None."""
+    return None if student.numel() and teacher.numel() else zero_of(student)
+
+
+def prepare(student, teacher, detach=True, resize=True):
+    """Brings two feature maps to one precision and makes their sizes equal.
+
+    Args:
+        student: (N, Cs, H, W), the map that is trained.
+        teacher: (N, Ct, H', W'), the target.
+        detach: whether the gradient stops at the teacher.
+        resize: whether a student map of another size is resized bilinearly to (H', W').
+
+    Returns:
+        Student and teacher, float32, or float64 where an input is.
+    """
+    dtype = torch.promote_types(torch.promote_types(student.dtype, teacher.dtype), torch.float32)
+    student, teacher = student.to(dtype), teacher.to(dtype)
+    if detach:
+        teacher = teacher.detach()
+    if resize:
+        student = resize_to(student, teacher.shape[2:])
+    return student, teacher
+
+
+def two_classes(student, teacher):
+    """Logits of one channel as those of two classes, (0, x), whose softmax is (1 - p, p).
+
+    One channel through a sigmoid is how two classes are told apart with ``out_channels=1``; a
+    softmax over it is the constant 1. The classes are background and foreground, as in mmseg.
+
+    Args:
+        student, teacher: (N, 1 or 2, H, W); with more channels they stay as they are, and so
+            do two channels each.
+    """
+    channels = student.shape[1], teacher.shape[1]
+    if 1 not in channels or max(channels) > 2:
+        return student, teacher
+    return tuple(torch.cat([torch.zeros_like(x), x], 1) if x.shape[1] == 1 else x
+                 for x in (student, teacher))
