@@ -31,6 +31,7 @@ class DryRun:
         wanted (list of str): The taps as the user wrote them.
         training (bool): Run it as in training (the student: its own losses, train
             mode) or as in inference (a teacher).
+        own_losses (bool): False: in training, too, without the model's own losses.
 
     Attributes: ``errors`` (what the user got wrong: tap -> message), ``taps`` (as
     written -> Tap), ``examples`` (as written -> tensor), ``trained`` (the taps, as
@@ -41,8 +42,9 @@ class DryRun:
         ValueError: The model does not run on a random batch.
     """
 
-    def __init__(self, model, library, label, wanted, training):
+    def __init__(self, model, library, label, wanted, training, own_losses=True):
         self.model, self.library, self.label, self.training = model, library, label, training
+        self.own_losses = own_losses
         self.errors, self.taps, self.examples, self.trained = {}, {}, {}, set()
         self.size = self.batch = None
         self._names = {
@@ -124,7 +126,7 @@ class DryRun:
         inputs, samples = self.batch[0].clone(), copy.deepcopy(self.batch[1])
         with torch.set_grad_enabled(training), Recorder(twin, sources, watch=True) as recorder:
             twin.train(training)
-            if training:
+            if training and self.own_losses:
                 twin.loss(inputs, samples)
             else:
                 self.library.forward(twin, inputs, samples, [source.path for source in wanted])

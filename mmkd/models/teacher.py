@@ -14,6 +14,7 @@ from ..utils.checkpoint import load_checkpoint_file
 from ..utils.configs import load_model_config
 from ..utils.hints import refuse_unknown
 from .libraries import library_of
+from .mistakes import Mistakes
 from .taps import AllTapsRead, Recorder
 
 _KEYS = ('config', 'checkpoint', 'allow_random', 'trust_checkpoint', 'prune', 'dtype')
@@ -33,23 +34,27 @@ class Teacher:
             and channels_last. Inexact (bf16: logits off by about 1 %), faster.
 
     Raises:
-        ValueError: Unknown key, no weights, or weights that do not fit.
+        ValueError: No weights, weights that do not fit, or anything else; all that is wrong.
         FileNotFoundError: Config or checkpoint does not exist.
     """
 
     def __init__(self, name, config, checkpoint=None, allow_random=False,
                  trust_checkpoint=False, prune=True, dtype=None):
+        mistakes = Mistakes()
         if dtype not in (None, *_DTYPES):
-            raise ValueError(f'{name}: dtype {dtype!r} is none of None, '
-                             + ', '.join(map(repr, _DTYPES)))
+            mistakes.add(f'{name}: dtype {dtype!r} is none of None, '
+                         + ', '.join(map(repr, _DTYPES)))
         if checkpoint is None and not allow_random:
-            raise ValueError(
+            mistakes.add(
                 f'{name} has no weights: set checkpoint= to a file or an address (a random '
                 'teacher teaches noise; for a trial run, set allow_random=True)')
-        self.name, self.prune, self.dtype = name, prune, dtype
-        self.model = build_model(config, name)
-        if checkpoint is not None:
-            load_weights(self.model, checkpoint, name, trust_checkpoint)
+        self.name, self.checkpoint, self.prune, self.dtype = name, checkpoint, prune, dtype
+        self.model = mistakes.catch('', build_model, config, name)
+        state = None if checkpoint is None else mistakes.catch(
+            '', read_weights, checkpoint, name, trust_checkpoint)
+        if self.model is not None and state is not None:
+            mistakes.catch('', fit_weights, self.model, state, checkpoint, name)
+        mistakes.raise_any()
         self.model.eval().requires_grad_(False)
         if dtype is not None:
             self.model.to(memory_format=torch.channels_last)
@@ -60,6 +65,14 @@ class Teacher:
     @property
     def library(self):  # not kept: a module cannot be pickled
         return library_of(self.model)
+
+    def __str__(self):
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        weights = f'weights from {self.checkpoint}' if self.checkpoint else 'random weights'
+        inputs = ('its own inputs (another normalisation than the student)' if self.own_inputs
+                  else "the student's inputs")
+        return (f'{self.name}: {type(self.model).__name__}, {weights}, {count:,} parameters, '
+                f"{inputs}, {self.dtype or 'exact'}")
 
     def __deepcopy__(self, memo):
         # EMA and friends copy the distiller; they must not copy its teacher.
@@ -95,10 +108,16 @@ def named_teachers(cfg):
 
 def build_teacher(label, cfg):
     """A Teacher from its dict; ``label`` is how messages call it."""
-    refuse_unknown(label, cfg, _KEYS)
+    mistakes = Mistakes()
+    for key in cfg:
+        mistakes.catch('', refuse_unknown, label, [key], _KEYS)
     if 'config' not in cfg:
-        raise ValueError(f"{label} needs config=: a path, a 'mmseg::' name or a dict")
-    return Teacher(label, **cfg)
+        mistakes.add(f"{label} needs config=: a path, a 'mmseg::' name or a dict")
+    else:
+        teacher = mistakes.catch('', Teacher, label, **{k: v for k, v in cfg.items()
+                                                       if k in _KEYS})
+    mistakes.raise_any()
+    return teacher
 
 
 def build_model(config, label):
@@ -112,10 +131,16 @@ def build_model(config, label):
 
 
 def load_weights(model, checkpoint, label, trust=False):
-    """Load a checkpoint into ``model``; every parameter and buffer must be found.
+    """Load a checkpoint into ``model``; see :func:`read_weights` and :func:`fit_weights`."""
+    fit_weights(model, read_weights(checkpoint, label, trust), checkpoint, label)
+
+
+def read_weights(checkpoint, label, trust=False):
+    """The tensors of a checkpoint by name, without what distillation added.
 
     Raises:
-        ValueError: Missing keys or other shapes; the message lists them.
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be read, or holds no weights.
     """
     try:
         loaded = load_checkpoint_file(checkpoint, 'cpu', trust)
@@ -124,10 +149,21 @@ def load_weights(model, checkpoint, label, trust=False):
     state = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not any(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError(f'{label}: {checkpoint!r} holds no state_dict')
-    state = {key.removeprefix('module.'): value for key, value in state.items()
-             if not key.startswith('distiller.')}
+    return {key.removeprefix('module.'): value for key, value in state.items()
+            if not key.startswith('distiller.')}
+
+
+def fit_weights(model, state, checkpoint, label):
+    """Put ``state`` into ``model``; every parameter and buffer must be found, but for
+    BatchNorm's step counters, which a frozen network never reads.
+
+    Raises:
+        ValueError: Missing keys, other shapes, or values that are NaN or infinite; the message
+            lists them.
+    """
     own = model.state_dict()
-    missing = [key for key in own if key not in state]
+    missing = [key for key in own if key not in state
+               and key.rpartition('.')[2] != 'num_batches_tracked']
     other = [f'{key} ({tuple(state[key].shape)} in the file, {tuple(value.shape)} in the model)'
              for key, value in own.items()
              if key in state and state[key].shape != value.shape]
@@ -139,7 +175,22 @@ def load_weights(model, checkpoint, label, trust=False):
             problems.append(f'{len(extra)} keys in the file fit nothing: {_some(extra)}')
         raise ValueError(f"{label}: {checkpoint!r} does not fit {type(model).__name__}: "
                          + '; '.join(problems) + '. Is it the checkpoint of this config?')
-    model.load_state_dict({key: state[key] for key in own})
+    _refuse_broken(own, state, checkpoint, label)
+    model.load_state_dict({key: state.get(key, value) for key, value in own.items()})
+
+
+def _refuse_broken(own, state, checkpoint, label):
+    """NaN or infinities, but for those that the model has by itself (a mask of -inf)."""
+    broken = []
+    for key, value in own.items():
+        loaded = state.get(key, value)
+        bad = loaded.isnan() | (loaded.isinf() & ~value.isinf())
+        if bad.any():
+            broken.append(f'{key} ({int(bad.sum())} of {bad.numel()} values)')
+    if broken:
+        raise ValueError(f'{label}: {checkpoint!r} holds NaN or infinite values: {_some(broken)}. '
+                         'Its training diverged, or the file is damaged: use an earlier '
+                         'checkpoint of it')
 
 
 def _some(names, count=8):

@@ -4,71 +4,16 @@ One entry of ``distillations``, under the name it is logged by.
 """
 import contextlib
 import inspect
-import math
 
 import torch
 from torch import nn
 
-from ..registry import MODELS
-from ..utils.hints import did_you_mean, refuse_unknown
-from .schedules import Time, build_schedule
+from ..utils.hints import did_you_mean
+from .mistakes import Mistakes
+from .parts import build_part
+from .schedules import Time
 from .taps import parse_tap
-
-_KEYS = ('loss', 'tap', 'student_tap', 'teacher_tap', 'student_connector', 'teacher_connector',
-         'weight', 'schedule', 'teacher')
-
-
-class TermSpec:
-    """A term's config, checked as far as it can be without the models.
-
-    Raises:
-        ValueError: Unknown or missing key, or a value that makes no sense.
-    """
-
-    def __init__(self, name, cfg, teachers):
-        where = f'term {name!r}'
-        if not name.isidentifier():
-            raise ValueError(f'{where}: a name is letters, digits and underscores')
-        if not isinstance(cfg, dict):
-            raise ValueError(f'{where} must be a dict with tap=, loss= and weight=, not {cfg!r}')
-        refuse_unknown(where, cfg, _KEYS)
-        if not isinstance(cfg.get('loss'), dict) or 'type' not in cfg['loss']:
-            raise ValueError(f"{where} needs loss=dict(type='mmkd....')")
-        self.name, self.cfg = name, cfg
-        self.taps = {side: self._tap(where, side) for side in ('student', 'teacher')}
-        self.teacher = self._teacher(where, teachers)
-        weight = cfg.get('weight', 1.)
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) \
-                or not math.isfinite(weight):
-            raise ValueError(f'{where}: weight must be a finite number, not {weight!r}')
-        if weight == 0:
-            raise ValueError(f'{where}: weight is 0, so the term does nothing; give it a weight, '
-                             f'or remove it with distillations=dict({name}=None)')
-        self.weight = float(weight)
-        try:
-            self.schedule = build_schedule(cfg.get('schedule'))
-        except ValueError as error:
-            raise ValueError(f'{where}: {error}') from None
-
-    def _tap(self, where, side):
-        given = self.cfg.get(f'{side}_tap', self.cfg.get('tap'))
-        if given is None:
-            raise ValueError(f'{where} has no {side} tap: set tap= (both sides) or {side}_tap=')
-        if not isinstance(given, str):
-            raise ValueError(f'{where}: {side} tap must be a string, not {given!r}')
-        return given
-
-    def _teacher(self, where, teachers):
-        name = self.cfg.get('teacher')
-        if name is None:
-            if len(teachers) > 1:
-                raise ValueError(f"{where}: there are {len(teachers)} teachers; choose one with "
-                                 f"teacher= ({', '.join(map(repr, teachers))})")
-            return next(iter(teachers))
-        if name not in teachers:
-            raise ValueError(f"{where}: there is no teacher {name!r} (there is "
-                             f"{', '.join(map(repr, teachers))}){did_you_mean(name, teachers)}")
-        return name
+from .term_spec import TermSpec
 
 
 class Term(nn.Module):
@@ -87,12 +32,16 @@ class Term(nn.Module):
         super().__init__()
         self.spec, self.taps = spec, taps
         student, teacher = examples['student'], examples['teacher']
-        self.student_connector = self._connector('student', student, teacher)
-        self.teacher_connector = self._connector('teacher', teacher, student)
-        with torch.no_grad(), _evaluating(self):
-            student, teacher = self.connect(student, teacher)
-        self.loss = _build(spec.cfg['loss'], 'loss', dict(
+        mistakes = Mistakes()
+        self.student_connector = mistakes.catch('', self._connector, 'student', student, teacher)
+        self.teacher_connector = mistakes.catch('', self._connector, 'teacher', teacher, student)
+        if not mistakes:
+            with torch.no_grad(), _evaluating(self):
+                student, teacher = mistakes.catch('', self.connect, student, teacher) or (
+                    student, teacher)
+        self.loss = mistakes.catch('', build_part, spec.cfg['loss'], 'loss', dict(
             facts, student_channels=student.shape[1], teacher_channels=teacher.shape[1]))
+        mistakes.raise_any()
         self._check_channels(student, teacher)
         parameters = list(inspect.signature(self.loss.forward).parameters.values())[2:]
         known = [*extras, 'progress']
@@ -108,18 +57,26 @@ class Term(nn.Module):
         cfg = self.spec.cfg.get(f'{side}_connector')
         if cfg is None:
             return None
-        return _build(cfg, f'{side}_connector', dict(in_channels=own.shape[1],
-                                                     out_channels=other.shape[1]))
+        return build_part(cfg, f'{side}_connector', dict(in_channels=own.shape[1],
+                                                         out_channels=other.shape[1]))
 
     def _check_channels(self, student, teacher):
         if student.shape[1] == teacher.shape[1] or not getattr(
                 self.loss, 'same_channels', False):
             return
+        both = {student.shape[1], teacher.shape[1]}
+        if both == {1, 2} and getattr(self.loss, 'two_classes', False):
+            return
         logits = all('logits' in self.spec.taps[side] or 'conv_seg' in self.spec.taps[side]
                      for side in self.spec.taps)
-        cure = ('student and teacher tell apart a different number of classes; use a teacher '
-                'trained on the same classes, or distil features' if logits else
-                "add student_connector=dict(type='mmkd.ConvConnector')")
+        cure = "add student_connector=dict(type='mmkd.ConvConnector')"
+        if logits and both == {1, 2}:
+            cure = ('one channel with a sigmoid and two with a softmax tell the same classes '
+                    'apart, but of the losses on logits only mmkd.KDLoss compares them; use it, '
+                    'or models with as many channels')
+        elif logits:
+            cure = ('student and teacher tell apart a different number of classes; use a teacher '
+                    'trained on the same classes, or distil features')
         raise ValueError(
             f'{type(self.loss).__name__} needs equal channels, but the student gives '
             f'{student.shape[1]} and the teacher {teacher.shape[1]}: {cure}')
@@ -128,13 +85,17 @@ class Term(nn.Module):
         """Compute the loss once on the dry run's tensors, so that what fails, fails now."""
         with torch.no_grad(), _evaluating(self):
             try:
-                self.compare(examples['student'], examples['teacher'], Time(0, 1), extras)
+                value = self.compare(examples['student'], examples['teacher'], Time(0, 1), extras)
             except Exception as error:
                 raise ValueError(
                     f'{type(self.loss).__name__} fails on tensors of shape '
                     f"{tuple(examples['student'].shape)} (student) and "
                     f"{tuple(examples['teacher'].shape)} (teacher): "
                     f'{type(error).__name__}: {error}') from error
+        parts = value.values() if isinstance(value, dict) else [value]
+        if not all(isinstance(part, torch.Tensor) for part in parts):
+            raise ValueError(f'{type(self.loss).__name__} must return a tensor or a dict of '
+                             f'tensors by name, not {value!r}')
 
     def connect(self, student, teacher):
         """Both sides after their connectors."""
@@ -150,6 +111,10 @@ class Term(nn.Module):
                   for name in self.wants}
         return self.loss(*self.connect(student, teacher), **wanted)
 
+    def factor(self, time):
+        """The weight now: the term's own times its schedule's factor."""
+        return self.spec.weight * self.spec.schedule(time)
+
     def forward(self, student, teacher, time, extras, first_step=None):
         """The weighted losses of this term.
 
@@ -164,7 +129,7 @@ class Term(nn.Module):
             dict: ``loss_<term>`` or, if the loss gives several,
             ``loss_<term>_<name>``, each a scalar times weight and schedule.
         """
-        factor = self.spec.weight * self.spec.schedule(time)
+        factor = self.factor(time)
         if factor == 0:
             # Touch the connectors: DDP waits for a gradient of every parameter.
             # (times 0 before the sum, which could overflow in fp16.)
@@ -199,30 +164,6 @@ def resolve_tap(text, names):
     return [parse_tap(tap) for tap in names.get(text, [text])]
 
 
-def _build(cfg, role, facts):
-    """Build a loss or connector; constructor arguments that ``facts`` knows are filled in."""
-    if not isinstance(cfg, dict) or 'type' not in cfg:
-        raise ValueError(f"{role} must be a dict with a type, not {cfg!r}")
-    cfg = dict(cfg)
-    cls = cfg['type'] if inspect.isclass(cfg['type']) else MODELS.get(cfg['type'])
-    if cls is None:
-        known = [f'mmkd.{name}' for name in MODELS.module_dict]
-        raise ValueError(f"{role}: type {cfg['type']!r} is not registered"
-                         f"{did_you_mean(cfg['type'], known)}; a class of your own needs "
-                         '@mmkd.registry.MODELS.register_module() and its module in '
-                         'custom_imports')
-    known = inspect.signature(cls).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in known.values())
-    if not open_ended:
-        refuse_unknown(f'{role}: {cls.__name__}', [key for key in cfg if key != 'type'], known,
-                       'argument')
-    for key, value in facts.items():
-        if key in known and cfg.get(key) is None:
-            cfg[key] = value
-    cfg['type'] = cls
-    return MODELS.build(cfg)
-
-
 @contextlib.contextmanager
 def _evaluating(module):
     was = module.training
@@ -231,3 +172,6 @@ def _evaluating(module):
         yield
     finally:
         module.train(was)
+
+
+__all__ = ['Extras', 'Term', 'TermSpec', 'resolve_tap']

@@ -1,11 +1,10 @@
 """OfflineDistiller: a student taught by one or several frozen teachers."""
 import torch
 from mmengine.model import BaseModel
-from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
 from ...registry import MODELS
-from ...utils.configs import load_model_config
+from ..libraries import library_of
 from ..preprocessing import RawBatch
 from ..schedules import now
 from ..taps import Recorder
@@ -31,6 +30,8 @@ class OfflineDistiller(BaseModel):
         distillations (dict): name -> term; see :mod:`mmkd.models.terms`. ``None``
             instead of a term removes one that a base config has.
         data_preprocessor (dict, optional): For a student that has none of its own.
+        student_loss (bool): False: only the teachers teach. The student's own losses are not
+            computed, and the batches need no annotations.
 
     Raises:
         ValueError: Anything that would fail, or do nothing, during training; one
@@ -38,25 +39,22 @@ class OfflineDistiller(BaseModel):
     """
 
     def __init__(self, student=None, teacher=None, distillations=None, data_preprocessor=None,
-                 **unknown):
+                 student_loss=True, **unknown):
         refuse_slips(type(self), student, teacher, distillations, unknown)
-        student = _build_student(student, data_preprocessor)
+        plan = assemble(student, data_preprocessor, teacher, distillations, student_loss)
+        student = plan.student
         super().__init__(student.data_preprocessor)
         # No child: its children are ours. deepcopy and pickle keep the sharing.
         object.__setattr__(self, 'student', student)
-        if 'distiller' in student._modules:
-            raise ValueError("the student has a module named 'distiller', which mmkd needs")
         self._modules.update(student._modules)
         for shared in ('_parameters', '_buffers', '_non_persistent_buffers_set'):
             setattr(self, shared, getattr(student, shared))
-
-        # What follows draws random numbers; the student's and the data's must stay
-        # those of a run without a teacher.
-        with torch.random.fork_rng(devices=[]):
-            plan = assemble(student, teacher, distillations)
+        self.student_loss = student_loss
         self.teachers, self._extras = plan.teachers, plan.extras
         self._counts, self._clone = plan.counts, plan.clone
         self.distiller = nn.ModuleDict({term.spec.name: term for term in plan.terms})
+        #: names that are logged and never part of the sum
+        self._weights = {f'weight_{term.spec.name}' for term in plan.terms if term.spec.changes}
         self._first_step = plan.first_step
         self._raw_batch = RawBatch.attach(self.student.data_preprocessor) if any(
             t.own_inputs for t in self.teachers.values()) else None
@@ -118,7 +116,7 @@ class OfflineDistiller(BaseModel):
     def loss(self, inputs, data_samples):
         """The student's own losses and ``loss_<term>`` of every term."""
         with Recorder(self.student, self._counts, self._clone) as recorder:
-            losses = self.student(inputs, data_samples, mode='loss')
+            losses = self._run_student(inputs, data_samples)
         read = {None: recorder.calls}
         for name, teacher in self.teachers.items():
             given = (inputs, data_samples)
@@ -133,9 +131,35 @@ class OfflineDistiller(BaseModel):
             looked_at = name in self._first_step.done or not torch.is_grad_enabled()
             values = term(taken['student'], taken['teacher'], time, extras,
                           None if looked_at else self._first_step)
+            if term.spec.changes:
+                values[f'weight_{name}'] = torch.tensor(term.factor(time))
             self._check_names(name, values, losses)
             losses.update(values)
         return losses
+
+    def parse_losses(self, losses):
+        """As any model's; a term's current weight is logged, and no part of the sum."""
+        total, log = super().parse_losses({key: value for key, value in losses.items()
+                                           if key not in self._weights})
+        log.update((key, losses[key]) for key in self._weights if key in losses)
+        return total, log
+
+    def _run_student(self, inputs, data_samples):
+        library = library_of(self.student)
+        if not self.student_loss:
+            library.forward(self.student, inputs, data_samples or [],
+                            [source.path for source in self._counts])
+            return {}
+        try:
+            return self.student(inputs, data_samples, mode='loss')
+        except Exception as error:
+            if not library.lacks_labels(data_samples):
+                raise
+            raise RuntimeError(
+                "the student's own losses need annotations, and this batch has none: let the "
+                'train pipeline load them (LoadAnnotations), or, to learn from the teacher '
+                'alone, set student_loss=False in the distiller (model.student_loss=False on '
+                'the command line)') from error
 
     def _check_counts(self, read):
         """Every tap fired as often as in the dry run, or the losses would be silently wrong."""
@@ -158,19 +182,3 @@ class OfflineDistiller(BaseModel):
             if key in losses:
                 raise RuntimeError(f'term {name!r} would log as {key!r}, a name the student has '
                                    'already; rename the term')
-
-
-def _build_student(student, data_preprocessor):
-    if isinstance(student, nn.Module):
-        return student
-    if not isinstance(student, dict):
-        raise ValueError(f'student must be a model config or a module, not {student!r}')
-    scope = None
-    if 'config' in student and 'type' not in student:
-        student, scope = load_model_config(student['config'], 'student')
-    student = dict(student)
-    if data_preprocessor is not None:
-        student.setdefault('data_preprocessor', data_preprocessor)
-    if scope is not None:
-        student.setdefault('_scope_', scope)
-    return ROOT_MODELS.build(student)

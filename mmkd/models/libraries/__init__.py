@@ -13,6 +13,7 @@ attributes.
 - ``make_batch(model, size, channels)``: a small random training batch (inputs, data_samples).
 - ``forward(model, inputs, data_samples, paths)``: the model's forward as in
   inference, up to the heads' outputs, so that every module in ``paths`` runs.
+- ``lacks_labels(data_samples)``: whether a training batch is without annotations.
 - ``facts(model)``: constructor arguments known from the model (num_classes, ...).
 - ``EXTRAS``: what a loss's forward may ask for -> function(inputs, data_samples).
 """

@@ -119,6 +119,12 @@ def forward(model, inputs, data_samples, paths=()):
     return last.predict(features, *previous, metas, model.test_cfg)
 
 
+def lacks_labels(data_samples):
+    """Whether a sample of the batch has no annotation."""
+    return not data_samples or any('gt_sem_seg' not in sample and 'gt_depth_map' not in sample
+                                   for sample in data_samples)
+
+
 def _labels(inputs, data_samples):
     """Ground truth (N, H, W), int64."""
     missing = [i for i, sample in enumerate(data_samples or ()) if 'gt_sem_seg' not in sample]

@@ -1,6 +1,7 @@
 """The losses that a distiller gives: names, weights, teachers, terms that are over."""
 import pytest
 import torch
+from mmengine.logging import MessageHub
 
 from mmkd.models.schedules import Time
 from tests.helpers import (
@@ -80,3 +81,40 @@ def test_a_name_of_the_students_losses_is_refused():
         terms, dict(type='mmkd.OwnTensors', data_preprocessor=preprocessor())))
     with pytest.raises(RuntimeError, match="'loss_own', a name the student has already"):
         train_steps(model, 1)
+
+
+def test_a_weight_that_changes_is_logged_and_not_summed():
+    MessageHub.get_current_instance().update_info('iter', 5)
+    try:
+        terms = dict(
+            loss_a=dict(tap='logits', loss=dict(type='mmkd.KDLoss'), weight=4.,
+                        schedule=dict(type='linear', end=10)),
+            b=dict(tap='logits', loss=dict(type='mmkd.KDLoss'), weight=3.))
+        log = train_steps(build(tiny_distiller(terms)), 1)[0]
+    finally:
+        MessageHub.get_current_instance().update_info('iter', 0)
+    assert log['weight_loss_a'] == 2. and 'weight_b' not in log
+    own = [log[key] for key in ('decode.loss_ce', 'loss_loss_a', 'loss_b')]
+    torch.testing.assert_close(log['loss'], sum(own))
+
+
+def test_teachers_and_weights_are_told_when_it_is_built(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr('mmkd.models.distillers.assembly.print_log',
+                        lambda text, **_: told.append(text))
+    _, file = save_teacher(tmp_path)
+    other = tiny_segmentor('PSPHead', width=12, mean=[1., 2., 3.])
+    terms = dict(one=dict(tap='logits', loss=dict(type='mmkd.KDLoss'), weight=3., teacher='a'),
+                 two=dict(tap='logits', loss=dict(type='mmkd.KDLoss'), teacher='b',
+                          schedule=dict(type='cosine', end=100)))
+    model = build(dict(tiny_distiller(terms), teacher=dict(
+        a=dict(config=tiny_segmentor('PSPHead', width=12), checkpoint=file),
+        b=dict(config=other, allow_random=True, dtype='bf16'))))
+    count = f"{sum(p.numel() for p in model.teachers['a'].model.parameters()):,} parameters"
+    lines = {line.split(':')[0]: line for line in told}
+    for part in (f'weights from {file}', count, "the student's inputs", 'exact'):
+        assert part in lines["teacher 'a'"]
+    for part in ('random weights', count, 'its own inputs (another normalisation', 'bf16'):
+        assert part in lines["teacher 'b'"]
+    assert 'weight 3' in lines["term 'one'"] and 'schedule' not in lines["term 'one'"]
+    assert 'weight 1, which its schedule changes (logged as weight_two)' in lines["term 'two'"]
