@@ -96,7 +96,8 @@ def run(main, args):
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         in_step = any(frame.name == 'run_iter' for frame in frames)
-        ours = f'{os.sep}mmkd{os.sep}models{os.sep}' in frames[-1].filename
+        ours = any(f'{os.sep}mmkd{os.sep}{room}{os.sep}' in frames[-1].filename
+                   for room in ('models', 'apis'))
         if args.debug or (in_step and not ours):
             raise
         text = f'key {error}' if isinstance(error, KeyError) else str(error)

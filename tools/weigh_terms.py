@@ -17,7 +17,7 @@ import sys
 
 import _common
 
-from mmkd.apis import merge_options
+from mmkd.apis import merge_options, prepare
 from mmkd.apis.weighing import weigh
 from mmkd.results.term_weights import term_weights
 
@@ -60,7 +60,7 @@ def main(args):
         check_out(args.out)
     cfg, _ = _common.config_of(args)
     merge_options(cfg, args.cfg_options)
-    stages = weigh(cfg, args.batches, args.after, args.checkpoint, args.ratio,
+    stages = weigh(prepare(cfg), args.batches, args.after, args.checkpoint, args.ratio,
                    progress=lambda text: print(text, file=sys.stderr, flush=True))
     page = term_weights(stages)
     print(page, end='')
