@@ -21,7 +21,7 @@ def check_maps(owner, student, teacher, same_channels=False):
             raise ValueError(f'{owner}: {name} has shape {tuple(x.shape)}, but a map '
                              f'(N, C, H, W) is expected{kind}')
     if student.shape[0] != teacher.shape[0]:
-        raise ValueError(f'{owner}: student has a batch of {student.shape[0]} images, teacher of '
+        raise ValueError(f'{owner}: student has a batch of {student.shape[0]}, teacher of '
                          f'{teacher.shape[0]}: both must come from the same images')
     if same_channels and student.shape[1] != teacher.shape[1]:
         raise ValueError(
