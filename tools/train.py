@@ -3,14 +3,21 @@
     python tools/train.py configs/seg/cwd/cwd_pspnet-r101_pspnet-r18_....py
     python tools/train.py --student CFG --teacher CFG --teacher-checkpoint FILE --recipe cwd
 
-A config without a distiller is trained as it is (a teacher, or the student alone).
+A config without a distiller is trained as it is (a teacher, or the student alone). With --check,
+nothing is trained or written: mistakes are told, and what would happen.
 """
 import argparse
 
 import _common
 from mmengine.runner import Runner
 
-from mmkd.apis import check_datasets, latest_checkpoint, prepare, use_cpu_processes
+from mmkd.apis import (
+    check_datasets,
+    check_training,
+    latest_checkpoint,
+    prepare,
+    use_cpu_processes,
+)
 from mmkd.utils.checkpoint import safe_load
 
 
@@ -21,6 +28,9 @@ def parse_args(argv=None):
     parser.add_argument('--resume', nargs='?', const='auto', metavar='FILE',
                         help='go on from FILE, or from the latest checkpoint of the work dir')
     parser.add_argument('--amp', action='store_true', help='train with mixed precision')
+    parser.add_argument('--check', action='store_true',
+                        help='build everything, take the first step in memory, print what would '
+                        'be trained, and stop')
     _common.add_run_options(parser)
     args = parser.parse_args(argv)
     _common.check_model_options(parser, args)
@@ -46,6 +56,9 @@ def main(args):
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.resume is not None:
         resume(cfg, args.resume)
+    if args.check:
+        print(check_training(cfg))
+        return
     check_datasets(cfg)
     use_cpu_processes(cfg)
     Runner.from_cfg(cfg).train()

@@ -127,7 +127,11 @@ def build_model(config, label):
     if 'pretrained' in model_cfg:
         model_cfg['pretrained'] = None  # the weights come from the checkpoint
     with DefaultScope.overwrite_default_scope(scope):
-        return ROOT_MODELS.build(model_cfg)
+        try:
+            return ROOT_MODELS.build(model_cfg)
+        except Exception as error:  # a package that is missing, an argument that is not known
+            raise ValueError(f'{label}: its model cannot be built ({type(error).__name__}: '
+                             f'{error})') from error
 
 
 def load_weights(model, checkpoint, label, trust=False):

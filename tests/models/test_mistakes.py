@@ -161,6 +161,13 @@ def test_configs_that_do_not_exist(key):
             assert part in message
 
 
+@pytest.mark.parametrize('kind', ['nopackage.EncoderDecoder', 'mmseg.EncoderDecodr'])
+def test_a_teacher_whose_model_cannot_be_built_is_called_the_teacher(kind):
+    message = message_of(teacher=dict(config=dict(tiny_segmentor(), type=kind)))
+    for part in ('teacher: its model cannot be built', kind.split('.')[1]):
+        assert part in message
+
+
 @pytest.mark.parametrize('teacher, parts', [
     (dict(chekpoint='a.pth'), ["teacher has no key 'chekpoint'", "did you mean 'checkpoint'"]),
     (dict(config=...), ['teacher needs config=']),

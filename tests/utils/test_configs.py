@@ -40,6 +40,15 @@ def test_near_files_are_named(tmp_path):
         read_config(tmp_path / 'studnet.py')
 
 
+def test_the_folder_is_seldom_what_is_wrong():
+    with pytest.raises(FileNotFoundError) as info:
+        read_config('mmseg::fastscnn/fast_scnn_8xb4-160k_cityscape-512x1024.py')
+    assert "did you mean 'fastscnn/fast_scnn_8xb4-160k_cityscapes-512x1024.py'" in str(info.value)
+    with pytest.raises(FileNotFoundError) as info:
+        read_config('mmseg::fastscnn/nope.py')
+    assert 'dsdl' not in str(info.value)
+
+
 @pytest.mark.parametrize('text', ['model = dict(', 'raise RuntimeError("no")',
                                   "_base_ = ['missing.py']"])
 def test_a_file_that_is_no_config(tmp_path, text):

@@ -18,6 +18,13 @@ def test_nothing_near_says_nothing():
     assert did_you_mean(None, ['backbone']) == ''
 
 
+def test_another_case_is_near_and_the_word_itself_is_not():
+    assert nearest('CWD', ['kd', 'cwd', 'at'])[0] == 'cwd'
+    assert nearest('basesegdataset', ['BaseSegDataset']) == ['BaseSegDataset']
+    assert nearest('logits', ['logits']) == [] and did_you_mean('logits', ['logits', 'x']) == ''
+    assert nearest('logits', ['logits', 'aux_logits']) == ['aux_logits']
+
+
 def test_the_sentence():
     assert did_you_mean('weigth', ['weight', 'loss']) == "; did you mean 'weight'?"
     assert did_you_mean('ab', dict(ab1=1, abc22=2)) == "; did you mean 'ab1', 'abc22'?"
