@@ -24,14 +24,28 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
 
     Raises:
         FileNotFoundError: A config or recipe does not exist.
-        ValueError: The recipe defines no ``distillations``.
+        ValueError: The recipe defines no ``distillations``, or several things are wrong.
     """
-    names = recipe_names(*([recipe] if isinstance(recipe, (str, os.PathLike)) else recipe))
-    distillations = join_recipes(*names)
-    cfg = read_config(student, 'student')
-    if cfg.get('model') is None:
-        raise ValueError(f'student: {student!r} has no model')
-    read_config(teacher, 'teacher')  # a wrong name is told here, before anything is built
+    names = [recipe] if isinstance(recipe, (str, os.PathLike)) else list(recipe)
+    problems = []
+
+    def tried(function, *args):
+        try:
+            return function(*args)
+        except (FileNotFoundError, ValueError) as error:
+            problems.append(error)
+        return None
+
+    distillations = tried(join_recipes, *names)
+    cfg = tried(read_config, student, 'student')
+    if cfg is not None and cfg.get('model') is None:
+        problems.append(ValueError(f'student: {student!r} has no model'))
+    tried(read_config, teacher, 'teacher')
+    if len(problems) > 1:
+        raise ValueError('\n'.join(map(str, problems)))
+    if problems:
+        raise problems[0]
+    names = recipe_names(*names)
     # The config that is written into the work dir is good in any folder.
     teacher = teacher if '::' in teacher else os.path.abspath(teacher)
     if teacher_checkpoint is not None and '://' not in teacher_checkpoint:

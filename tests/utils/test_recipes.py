@@ -118,6 +118,16 @@ def test_composed(folder):
     assert {'loss_logits', 'loss_at_logits', 'loss_feature'} <= set(logged)
 
 
+def test_all_that_is_wrong_is_told_together(folder):
+    with pytest.raises(ValueError) as told:
+        compose(str(folder / 'studnet.py'), str(folder / 'techer.py'), 'kd,cdw')
+    for part in ("did you mean 'student.py'", "did you mean 'teacher.py'", "did you mean 'cwd'",
+                 'student: ', 'teacher: '):
+        assert part in str(told.value)
+    with pytest.raises(FileNotFoundError, match="^teacher: .*did you mean 'teacher.py'"):
+        compose(str(folder / 'student.py'), str(folder / 'techer.py'), 'kd')
+
+
 def test_what_a_recipe_imports_comes_along(folder, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
     (folder / 'my_loss.py').write_text('')
