@@ -1,4 +1,5 @@
 """Running the tools as a user does, on a small data set: shared by the tests that do."""
+import importlib.util
 import os
 import re
 import socket
@@ -74,6 +75,19 @@ def write_project(folder, train=8, val=2):
         f"             teacher=dict(config={str(folder / 'teacher.py')!r},\n"
         f"                          checkpoint={str(folder / 'teacher.pth')!r}))\n")
     return folder
+
+
+def load_tool(name):
+    """tools/<name>.py as a module (it stands beside the package, not in it)."""
+    folder = os.path.join(ROOT, 'tools')
+    spec = importlib.util.spec_from_file_location(name, os.path.join(folder, f'{name}.py'))
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(folder)
+    return module
 
 
 def environment(**others):

@@ -3,24 +3,24 @@
     python tools/report.py                              rewrite metadata, tables, reference
     python tools/report.py --check                      exit 1 and name what disagrees
     python tools/report.py --record CONFIG WORK_DIR     note the result of a training
+    python tools/report.py --record-comparison OUT FOLDER [--name NAME]
+                                                        note a comparison, e.g. into
+                                                        configs/comparisons/camvid
 
 Nobody types a result: --record reads it, with its evidence (log, commit, seed, sha256 of the
 weights), from the work dir. Published numbers are those of configs/seg/survey_rows.csv.
 """
 import argparse
-import csv
 import os
 
 import _common
 
 from mmkd.apis import config_root
-from mmkd.results import metafiles, reference, tables
+from mmkd.results import metafiles, published, reference, tables
+from mmkd.results.comparison import recorded
 from mmkd.results.evidence import collect
 from mmkd.results.metafiles import EVIDENCE, NOT_RUN, PUBLISHED
 
-TABLES = {14: 'table14_pascal_voc.csv', 15: 'table15_cityscapes.csv'}
-DATA = {14: 'Pascal VOC 2012', 15: 'Cityscapes'}
-ROW = ('Method', 'Table', 'Teacher', 'Student')
 #: page -> measurements shown there: marker -> the file a script wrote
 MEASURED = {'README.md': {'demo': 'benchmarks/results/demo.md'},
             'docs/performance.md': {'losses': 'benchmarks/results/losses.md',
@@ -37,12 +37,16 @@ def parse_args(argv=None):
                         'disagrees')
     action.add_argument('--record', nargs=2, metavar=('CONFIG', 'WORK_DIR'),
                         help="write a training's result into its config's metafile")
+    action.add_argument('--record-comparison', nargs=2, metavar=('OUT', 'FOLDER'),
+                        help="write what tools/compare.py found in OUT into FOLDER's metafile")
+    parser.add_argument('--name', default='comparison', help='what to call the comparison that is '
+                        'recorded, where a folder holds several (default: comparison)')
     parser.add_argument('--best', action='store_true',
                         help='record the best evaluation (default: the last)')
     parser.add_argument('--git-sha', help='the commit that was trained (default: what the work '
                         'dir says, or HEAD of a clean tree)')
     parser.add_argument('--survey', metavar='DIR', help="with --check: also compare with the "
-                        "survey's own tables (" + ', '.join(TABLES.values()) + ') in DIR')
+                        "survey's own tables (" + ', '.join(published.TABLES.values()) + ') in DIR')
     parser.add_argument('--root', help='the repository (default: this one)')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args(argv)
@@ -62,6 +66,7 @@ class Report:
         self.metas = metafiles.read_metafiles(self.configs)
         if not self.metas:
             raise FileNotFoundError(f'{self.configs} holds no metafile')
+        self.comparisons = recorded.read_recorded(self.configs)
         self.problems = []
 
     def name(self, path):
@@ -91,6 +96,9 @@ class Report:
                  for path, meta in self.metas.items()}
         pages[os.path.join(self.root, 'README.md')] = {
             'methods': tables.methods_table(self.metas, self.root)}
+        pages |= {os.path.join(os.path.dirname(path), 'README.md'):
+                  {recorded.MARKER: recorded.page(named)}
+                  for path, named in self.comparisons.items()}
         for page, sources in MEASURED.items():
             for marker, source in sources.items():
                 path = os.path.join(self.root, source)
@@ -104,6 +112,8 @@ class Report:
     def texts(self):
         """{path: text} of every file as it should be."""
         texts = {path: metafiles.dump(meta) for path, meta in self.metas.items()}
+        texts |= {path: metafiles.dump({recorded.KEY: named})
+                  for path, named in self.comparisons.items()}
         for path, generated in self.pages().items():
             if not os.path.isfile(path):
                 self.problems.append(f'{self.name(path)} is missing')
@@ -154,43 +164,14 @@ class Report:
                                      'record it with --record')
 
     def check_published(self, survey=None):
-        """Every row of the survey for these methods is one row of a metafile, digit for digit."""
-        path = os.path.join(self.configs, 'seg', 'survey_rows.csv')
-        with open(path, encoding='utf-8', newline='') as file:
-            rows = {(row['method'], int(row['table']), row['teacher'], row['student'],
-                     row['teacher_miou']): row for row in csv.DictReader(file)}
-        if survey is not None:
-            self._check_survey(rows, survey)
-        for meta_path, _, model in self.rows():
-            if self.name(meta_path).split('/')[1] != 'seg':
-                continue
-            where, result = f"{self.name(meta_path)}: {model['Name']}", model['Results'][0]
-            source, numbers = result.get('Source') or {}, result.get('Metrics') or {}
-            teacher, *others = (f'{numbers.get(key) or 0.:.2f}' for key in PUBLISHED)
-            row = rows.pop((*(source.get(key) for key in ROW), teacher), None)
-            if row is None:
-                self.problems.append(f'{where}: no (other) row of {self.name(path)} has '
-                                     f'{source} and teacher {teacher}')
-            elif [row['student_miou'], row['distilled_miou']] != others:
-                self.problems.append(
-                    f"{where}: published {' -> '.join(others)}, but {self.name(path)} says "
-                    f"{row['student_miou']} -> {row['distilled_miou']}")
-            elif DATA[source['Table']] != result['Dataset']:
-                self.problems.append(f"{where}: table {source['Table']} is not about "
-                                     f"{result['Dataset']}")
-        self.problems += [f'{self.name(path)}: row {key} has no config' for key in rows]
+        self.problems += published.problems(
+            os.path.join(self.configs, 'seg', 'survey_rows.csv'), self.rows(), self.name, survey)
 
-    def _check_survey(self, rows, survey):
-        methods, theirs = {key[0] for key in rows}, {}
-        for number, name in TABLES.items():
-            with open(os.path.join(survey, name), encoding='utf-8', newline='') as file:
-                theirs |= {(row['method'], number, row['teacher'], row['student'],
-                            row['teacher_miou']): (row['student_miou'], row['distilled_miou'])
-                           for row in csv.DictReader(file) if row['method'] in methods}
-        ours = {key: (row['student_miou'], row['distilled_miou']) for key, row in rows.items()}
-        self.problems += [f'survey_rows.csv and the survey differ in {key}: {ours.get(key)} and '
-                          f'{theirs.get(key)}' for key in ours.keys() | theirs.keys()
-                          if ours.get(key) != theirs.get(key)]
+    def check_comparisons(self):
+        self.problems += [f'{self.name(path)}: {name}: {line}'
+                          for path, named in self.comparisons.items()
+                          for name, results in named.items()
+                          for line in recorded.problems(results)]
 
     def check_files(self, texts):
         for path, text in texts.items():
@@ -219,6 +200,21 @@ def record(report, config, work_dir, git_sha, best):
     raise ValueError(f'{config} has no row in a metafile')
 
 
+def record_comparison(report, out, folder, name, git_sha):
+    """Put a comparison into the content of a folder's metafile; the folder may be new."""
+    folder = os.path.abspath(folder)
+    if os.path.dirname(folder) != os.path.join(report.configs, 'comparisons'):
+        raise ValueError(f'comparisons are recorded in {report.configs}/comparisons/<name>, not '
+                         f'in {folder}')
+    results = recorded.collect(out, git_sha)
+    page = os.path.join(folder, 'README.md')
+    os.makedirs(folder, exist_ok=True)
+    if not os.path.isfile(page):
+        metafiles.write_if_changed(page, recorded.new_page(os.path.basename(folder)))
+    report.comparisons.setdefault(os.path.join(folder, 'metafile.yml'), {})[name] = results
+    print(f"{name}: {sum(len(row['runs']) for row in results['rows'])} runs")
+
+
 def main(args):
     report = Report(args.root)
     if args.record and not os.path.isfile(args.record[0]):
@@ -227,8 +223,11 @@ def main(args):
         report.derive()
     if args.record and not report.problems:
         record(report, *args.record, args.git_sha, args.best)
+    if args.record_comparison and not report.problems:
+        record_comparison(report, *args.record_comparison, args.name, args.git_sha)
     report.check_configs()
     report.check_results()
+    report.check_comparisons()
     if not report.problems:  # what follows reads what these have checked
         report.check_published(args.survey)
         texts = report.texts()

@@ -7,4 +7,4 @@ model = dict(
     distillations={{_base_.distillations}},
     teacher=dict(
         config='{{ fileDirname }}/teacher.py',
-        checkpoint='work_dirs/demo/teacher_seed0/iter_1000.pth'))
+        checkpoint='work_dirs/demo/teacher/iter_1000.pth'))

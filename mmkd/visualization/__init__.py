@@ -1,4 +1,5 @@
 """Pictures."""
-from .comparison import colourise, draw_comparison
+from .curves import draw_curves
+from .predictions import draw_predictions
 
-__all__ = ['colourise', 'draw_comparison']
+__all__ = ['draw_curves', 'draw_predictions']

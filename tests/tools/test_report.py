@@ -1,7 +1,6 @@
 """tools/report.py: what it refuses, and what it records."""
 import contextlib
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -15,6 +14,7 @@ import torch
 from mmengine.config import Config
 
 from mmkd.results.metafiles import read_metafile, zoo_indices_read_once
+from tests.cli import load_tool
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 METHOD = 'configs/seg/fitnet'
@@ -25,20 +25,7 @@ META = f'{METHOD}/metafile.yml'
 pytestmark = pytest.mark.filterwarnings('ignore')
 
 
-def load_tool():
-    """tools/report.py as a module (it stands beside the package, not in it)."""
-    folder = os.path.join(ROOT, 'tools')
-    spec = importlib.util.spec_from_file_location('report', os.path.join(folder, 'report.py'))
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, folder)
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(folder)
-    return module
-
-
-tool = load_tool()
+tool = load_tool('report')
 
 
 def report(root, *args):

@@ -4,6 +4,7 @@ import os
 import time
 
 from ..metafiles import write_if_changed
+from . import pictures
 from .outcomes import outcome
 from .plan import only_one
 from .progress import clock
@@ -11,7 +12,7 @@ from .scheduling import Scheduler
 from .table import comparison_page
 
 
-def run_comparison(plan, jobs=None, command=(), pictures=4, say=print):
+def run_comparison(plan, jobs=None, command=(), rows=4, say=print):
     """Train what is not trained yet, and write the results into the plan's folder.
 
     ``comparison.json``, ``comparison.md``, ``curves.png`` and ``predictions.png``.
@@ -20,7 +21,7 @@ def run_comparison(plan, jobs=None, command=(), pictures=4, say=print):
         plan (Plan): What to compare.
         jobs (int, optional): How many at a time; default: as many as fit.
         command (list[str]): What was typed, for the results.
-        pictures (int): Rows of ``predictions.png``; with 0 there is none.
+        rows (int): Rows of ``predictions.png``; with 0 there is none.
         say: What is called with each line of progress.
 
     Returns:
@@ -43,11 +44,26 @@ def run_comparison(plan, jobs=None, command=(), pictures=4, say=print):
         results['seconds'] = round(time.time() - began)
         _write(plan.out, 'comparison.json', json.dumps(results, indent=1))
         _write(plan.out, 'comparison.md', comparison_page(results))
+        drawn = _draw(plan, results, rows, say)
         say(f'\n{comparison_page(results)}\n\nresults: {plan.out}/comparison.md, comparison.json\n'
-            f'total: {clock(time.time() - began)}')
+            f'pictures: {", ".join(drawn) or "none"}\ntotal: {clock(time.time() - began)}')
     if failed:
         raise ValueError('\n\n'.join(f'{run.title}: {run.failure}' for run in failed))
     return results
+
+
+def _draw(plan, results, rows, say):
+    """Write the pictures. One that can't be drawn is told, and costs no result."""
+    drawn = []
+    for name, draw in (('curves.png', lambda: pictures.curves(plan, results)),
+                       ('predictions.png', lambda: rows and pictures.predictions(plan, rows))):
+        try:
+            path = draw()
+        except Exception as error:
+            say(f'{name} is not drawn: {type(error).__name__}: {error}')
+        else:
+            drawn += [path] if path else []
+    return drawn
 
 
 def _write(folder, name, text):

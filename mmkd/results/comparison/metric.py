@@ -1,5 +1,14 @@
 """Which metric a comparison is about."""
+import contextlib
+import io
+import logging
+
+from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DATASETS, init_default_scope
+
 from ...utils.hints import did_you_mean
+from ...visualization.predictions import build_model, predict
 
 #: what tables are made of, by the last part of the metric's name
 _USUAL = ('NDS', 'bbox_mAP', 'mAP', 'mIoU')
@@ -43,3 +52,40 @@ def _named(key, metrics):
     if key in metrics:
         return key
     return next((name for name in metrics if name.rpartition('/')[2] == key), None)
+
+
+def check(cfg, key, split):
+    """Refuse a metric that the evaluation will not have, before anything is trained.
+
+    The untrained model is evaluated on one item. Some evaluators say nothing about so little
+    (no detection, an incomplete split): then it is told after the first evaluation.
+
+    Args:
+        cfg (Config): Of the student alone.
+        key (str, optional): What was asked for.
+        split (str): 'val' or 'test'.
+
+    Raises:
+        ValueError: It has other metrics.
+    """
+    if wanted(cfg, key) is not None:
+        metrics = _trial(cfg, split)
+        if metrics:
+            choose(metrics, wanted(cfg, key))
+
+
+def _trial(cfg, split):
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            init_default_scope(cfg.get('default_scope', 'mmengine'))
+            dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+            evaluator = Evaluator(cfg[f'{split}_evaluator'])
+            evaluator.dataset_meta = dataset.metainfo
+            item = dataset[0]
+            evaluator.process([predict(build_model(cfg).eval(), item)], pseudo_collate([item]))
+            return evaluator.evaluate(1)
+    except Exception:  # whatever it is, the training says it with its log
+        return None
+    finally:
+        logging.disable(logging.NOTSET)

@@ -4,14 +4,15 @@ import glob
 import os
 import shlex
 import statistics
+import sys
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
+from ...visualization.predictions import build_model
 from ..evidence import sha256
 from . import machine, metric, readings
-from .statistics import paired_gain, summary
+from .table import with_statistics
 
 
 def outcome(plan, command):
@@ -29,34 +30,34 @@ def outcome(plan, command):
         ValueError: No run has the metric that was asked for.
     """
     args, key = plan.args, metric.wanted(plan.configs['student'], plan.args.metric)
-    rows = [dict(model=name, runs=[_run(run) for run in runs])
+    rows = [dict(model=name, runs=[_run(run, plan.out) for run in runs])
             for name, runs in plan.rows().items()]
     evaluated = [run['metrics'][args.split] for row in rows for run in row['runs']
                  if run['metrics'].get(args.split)]
     chosen = metric.choose(evaluated[-1], key) if evaluated else key
-    alone = {}
     for row in rows:
-        values = {run['seed']: run['metrics'][args.split][chosen] for run in row['runs']
-                  if run['metrics'].get(args.split)}
-        row['values'] = list(values.values())
-        row['mean'], row['std'] = summary(row['values']) if values else (None, None)
-        row['parameters'] = _parameters(next(iter(plan.rows()[row['model']])).evaluated)
+        row['parameters'] = _parameters(plan.rows()[row['model']][0].evaluated)
         row['seconds_per_step'] = _median(run['seconds_per_step'] for run in row['runs'])
         row['peak_memory'] = max((run['peak_memory'] for run in row['runs']
                                   if run['peak_memory']), default=None)
-        if row['model'] == 'student alone':
-            alone = values
-        elif row['model'] != 'teacher':
-            gain = paired_gain(values, alone)
-            row['gain'] = gain and dict(gain, each=list(gain['each'].values()))
-    return dict(
+    return with_statistics(dict(
         metric=chosen, split=args.split, seeds=list(args.seeds), student=args.student,
-        teacher=args.teacher, command=shlex.join(command), rows=rows,
-        device=machine.device(), torch=torch.__version__, date=str(datetime.date.today()))
+        teacher=args.teacher, command=_portable(command), rows=rows,
+        device=machine.device(), torch=torch.__version__, date=str(datetime.date.today())))
 
 
-def _run(run):
-    """What is known of one run."""
+def _portable(command):
+    """A command as one would type it in the folder where it ran, without this machine's paths."""
+    command = ['python' if part == sys.executable else part.replace(os.getcwd() + os.sep, '')
+               for part in command]
+    return shlex.join(command)
+
+
+def _run(run, out):
+    """What is known of one run; files are named from the folder ``out`` on."""
+    def named(path):
+        return path if path is None or '://' in path else (
+            os.path.relpath(path, out) if path.startswith(out + os.sep) else os.path.basename(path))
     trained, log = run.trained or {}, run.path_of('train.log')
     records = readings.training_records(run.folder)
     memory = max((record['memory'] for record in records if record.get('memory')), default=None)
@@ -69,10 +70,10 @@ def _run(run):
         # mmengine logs megabytes of GPU memory; the processes' resident memory is in bytes
         peak_memory=memory * 2 ** 20 if memory else run.peak_memory,
         memory_of='GPU' if memory else 'process',
-        log=log if os.path.isfile(log) else None,
+        log=named(log) if os.path.isfile(log) else None,
         log_sha256=sha256(log) if os.path.isfile(log) else None,
-        checkpoint=run.checkpoint, checkpoint_sha256=run.weights,
-        git_sha=_commits(run), command=shlex.join(run.record.get('command', [])),
+        checkpoint=named(run.checkpoint), checkpoint_sha256=run.weights,
+        git_sha=_commits(run), command=_portable(run.record.get('command', [])),
         threads=run.threads, fingerprint=run.record.get('fingerprint'))
 
 
@@ -94,6 +95,4 @@ def _median(values):
 
 def _parameters(cfg):
     """The number of a model's parameters."""
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
-        model = MODELS.build(cfg.model)
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in build_model(cfg).parameters())

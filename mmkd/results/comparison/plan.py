@@ -9,6 +9,7 @@ from ...apis import check_datasets, compose, student_only
 from ...utils.checkpoint import safe_load
 from ...utils.configs import load_model_config, read_config
 from ...utils.recipes import recipe_names
+from . import metric
 from .runs import Run
 
 STUDENT, TEACHER = 'student', 'teacher'
@@ -45,8 +46,10 @@ class Plan:
             self._try(self._check_teacher)
         self._stop_if_wrong()
         self._make_runs()
+        self._try(metric.check, self.alone[0].evaluated, args.metric, args.split)
         self._check_folders()
         self._stop_if_wrong()
+        self._make_out()
 
     @property
     def runs(self):
@@ -73,6 +76,8 @@ class Plan:
 
     def _check_arguments(self):
         args = self.args
+        if os.path.exists(self.out) and not os.path.isdir(self.out):
+            self.problems.append(f'--out: {self.out} is a file, not a folder')
         twice = [str(seed) for seed in dict.fromkeys(args.seeds) if args.seeds.count(seed) > 1]
         if twice:
             self.problems.append(f"--seeds: {', '.join(twice)} more than once")
@@ -162,6 +167,14 @@ class Plan:
                 + '\n  '.join(changed)
                 + '\nGive another --out, or remove these folders to train them anew')
 
+    def _make_out(self):
+        try:
+            os.makedirs(self.out, exist_ok=True)
+            with open(os.path.join(self.out, '.lock'), 'a'):
+                pass
+        except OSError as error:
+            raise ValueError(f'--out: {self.out} cannot be made or written ({error})') from None
+
     # ---- runs -------------------------------------------------------------------------------
     def _make_runs(self):
         args = self.args
@@ -207,7 +220,6 @@ def only_one(out):
     Gives a file descriptor for the trainings to inherit: as long as one of them runs, a
     comparison that was killed still holds the folder.
     """
-    os.makedirs(out, exist_ok=True)
     with open(os.path.join(out, '.lock'), 'w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

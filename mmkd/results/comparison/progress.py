@@ -18,9 +18,10 @@ class Progress:
 
     def __init__(self, scheduler, say):
         self.scheduler, self.say = scheduler, say
-        self.began = self.shown = time.time()
+        self.began = time.time()
         self.rates = {}  # run's name -> seconds of one unit of its length, measured
         self.every = EVERY if sys.stdout.isatty() else EVERY_IN_A_FILE
+        self.shown = self.began + EVERY - self.every  # the first line soon, in a file too
 
     def ended(self, process, seconds):
         """A process has ended: what it took is known."""

@@ -1,7 +1,5 @@
 """One model of a comparison: trained and evaluated by the tools, in a folder of its own."""
 import datetime
-import functools
-import hashlib
 import json
 import os
 import sys
@@ -13,6 +11,7 @@ from ...utils.config_files import tools_root
 from ..evidence import sha256
 from ..metafiles import write_if_changed
 from . import readings
+from .identity import as_json, fingerprint, flat, weights_id
 
 #: what of a config changes no result
 _FREE = ('work_dir', 'launcher', 'resume', 'git_sha')
@@ -230,33 +229,6 @@ class Run:
         self.record.update(what)
         os.makedirs(self.folder, exist_ok=True)
         write_if_changed(self.path_of('run.json'), json.dumps(self.record, indent=1) + '\n')
-
-
-def as_json(value):
-    """``value`` as it comes back from a JSON file."""
-    return json.loads(json.dumps(value, default=str))
-
-
-def fingerprint(asked):
-    """A name for a config's content."""
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-
-
-def flat(value, where=''):
-    """Nested dicts and lists as {path: value}; an empty one is a value."""
-    if isinstance(value, dict) and value:
-        pairs = [(f'{where}.{key}' if where else str(key), item) for key, item in value.items()]
-    elif isinstance(value, list) and value:
-        pairs = [(f'{where}[{i}]', item) for i, item in enumerate(value)]
-    else:
-        return {where: value}
-    return {path: leaf for key, item in pairs for path, leaf in flat(item, key).items()}
-
-
-@functools.cache
-def weights_id(path):
-    """The sha256 of a file; of an address, the address."""
-    return path if '://' in path else sha256(path)
 
 
 def tail(path, lines=15):

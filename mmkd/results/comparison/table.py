@@ -1,12 +1,38 @@
-"""A comparison's table in Markdown."""
+"""A comparison's table in Markdown, from what its runs say."""
 from ..tables import table
+from .statistics import paired_gain, summary
+
+ALONE, TEACHER = 'student alone', 'teacher'
+
+
+def with_statistics(results):
+    """``results`` with ``values``, ``mean``, ``std`` and ``gain`` in each row, from its runs."""
+    rows, alone = [], {}
+    for row in results['rows']:
+        values = values_of(row, results)
+        mean, std = summary(list(values.values())) if values else (None, None)
+        row = dict(row, values=list(values.values()), mean=mean, std=std)
+        if row['model'] == ALONE:
+            alone = values
+        elif row['model'] != TEACHER:
+            gain = paired_gain(values, alone)
+            row['gain'] = gain and dict(gain, each=list(gain['each'].values()))
+        rows.append(row)
+    return dict(results, rows=rows)
+
+
+def values_of(row, results):
+    """{seed: the metric on the split of the table} of a row's finished runs."""
+    found = {run['seed']: run['metrics'].get(results['split']) for run in row['runs']}
+    return {seed: metrics[results['metric']] for seed, metrics in found.items()
+            if metrics and results['metric'] in metrics}
 
 
 def comparison_table(results):
-    """One row per model, and a line that says what is in them."""
+    """One row per model."""
     rows = [[row['model'], _mean(row), ', '.join(f'{value:.2f}' for value in row['values']),
              _gain(row.get('gain')), f"{row['parameters']:,}", _seconds(row['seconds_per_step']),
-             _memory(row['peak_memory'])] for row in results['rows']]
+             _memory(row['peak_memory'])] for row in with_statistics(results)['rows']]
     header = ['model', f"{results['metric']}, mean ± std", 'each seed', 'gain (95 % interval)',
               'parameters', 'seconds per step', 'peak memory']
     return table(header, rows)
@@ -15,16 +41,35 @@ def comparison_table(results):
 def comparison_page(results):
     """The table with where it comes from."""
     seeds = ', '.join(map(str, results['seeds']))
+    several = len(results['seeds']) > 1
     lines = [comparison_table(results), '',
-             f"{results['metric']} on the {results['split']} split; std and interval over the "
-             f"seeds {seeds} (n = {len(results['seeds'])}). Gains are over the student alone, "
-             "paired by seed; the interval is Student's t. "
-             f"{results['device']}, torch {results['torch']}, {results['date']}."]
+             f"{results['metric']} on the {results['split']} split, "
+             + (f"seeds {seeds}; std over the seeds. Gains are over the student alone, paired by "
+                "seed; the interval is Student's t." if several else f'seed {seeds}.')
+             + f" {results['device']}, torch {results['torch']}, {results['date']}."]
     failed = [f"{row['model']} seed {run['seed']}" for row in results['rows']
               for run in row['runs'] if run['failure']]
     if failed:
         lines += ['', f"Not finished: {', '.join(failed)}."]
     return '\n'.join(lines)
+
+
+def joint_table(named):
+    """Several comparisons of the same recipes beside each other.
+
+    Args:
+        named (dict): name -> results, all with the same metric.
+    """
+    models = dict.fromkeys(row['model'] for results in named.values() for row in results['rows'])
+    rows = {name: {row['model']: row for row in with_statistics(results)['rows']}
+            for name, results in named.items()}
+    header, lines = ['model'], [[model] for model in models]
+    for name, results in named.items():
+        header += [f"{results['metric']}, {name}", 'gain (95 % interval)']
+        for line in lines:
+            row = rows[name].get(line[0])
+            line += ['', ''] if row is None else [_mean(row), _gain(row.get('gain'))]
+    return table(header, lines)
 
 
 def _mean(row):

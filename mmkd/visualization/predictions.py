@@ -1,0 +1,141 @@
+"""Several models' predictions side by side, drawn by the config's own visualizer."""
+import inspect
+import os
+import tempfile
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.fileio import get
+from mmengine.registry import DATASETS, MODELS, VISUALIZERS, DefaultScope, init_default_scope
+
+from ..utils.checkpoint import load_checkpoint_file
+
+#: width of a column in pixels, height of the titles, space between the cells
+WIDTH, TITLE, GAP = 360, 30, 6
+
+
+def draw_predictions(path, cfg, models, split='val', pictures=4):
+    """Write a picture: one row per input, one column per thing compared.
+
+    Columns: input, ground truth, then each model's prediction. Any library whose data set gives
+    pictures and whose visualizer has ``add_datasample`` can be drawn.
+
+    Args:
+        path (str): PNG to write.
+        cfg (Config): Whose ``<split>_dataloader`` and ``visualizer`` are used.
+        models (dict): column title -> (Config of a plain model, checkpoint).
+        split (str): 'val' or 'test'.
+        pictures (int): Number of rows, spread evenly over the data set.
+
+    Returns:
+        str: ``path``.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    count = min(pictures, len(dataset))
+    items = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, count)]
+    draw = _Drawing(cfg, dataset.metainfo)
+    images = [_image(item) for item in items]
+    columns = {'input': images, 'ground truth': [
+        draw(image, item['data_samples'], truth=True)
+        for image, item in zip(images, items, strict=True)]}
+    for title, (model_cfg, checkpoint) in models.items():
+        model = load_model(model_cfg, checkpoint)
+        columns[title] = [draw(image, predict(model, item))
+                          for image, item in zip(images, items, strict=True)]
+    cv2.imwrite(path, _sheet(columns)[..., ::-1])
+    return path
+
+
+def build_model(cfg):
+    """The model of a config."""
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+        return MODELS.build(cfg.model)
+
+
+def load_model(cfg, checkpoint):
+    """The plain model of a config with its weights, ready to predict."""
+    model = build_model(cfg)
+    state = load_checkpoint_file(checkpoint)
+    state = state.get('state_dict', state)
+    model.load_state_dict({key: value for key, value in state.items()
+                           if not key.startswith('distiller.')})
+    return model.eval()
+
+
+@torch.no_grad()
+def predict(model, item):
+    """The data sample that a model predicts for one item of a data set."""
+    return model.test_step(pseudo_collate([item]))[0].cpu()
+
+
+def _image(item):
+    """The picture (H, W, 3) of an item, RGB uint8: its file's, or else its input's."""
+    path = item['data_samples'].metainfo.get('img_path')
+    if isinstance(path, str) and os.path.isfile(path):
+        return mmcv.imfrombytes(get(path), channel_order='rgb')
+    inputs = item['inputs']
+    inputs = inputs.get('img') if isinstance(inputs, dict) else inputs
+    if not isinstance(inputs, torch.Tensor) or inputs.ndim != 3:
+        raise ValueError('the data set gives no pictures to draw on')
+    return np.ascontiguousarray(inputs.permute(1, 2, 0).byte().numpy()[..., ::-1])
+
+
+class _Drawing:
+    """The config's visualizer as a function of (image, data sample)."""
+
+    def __init__(self, cfg, metainfo):
+        visualizer = dict(cfg.get('visualizer') or {})
+        if 'type' not in visualizer:
+            raise ValueError('the config has no visualizer to draw predictions with')
+        # A name of its own: an existing visualizer of that name would be given back.
+        visualizer.update(name=f'predictions_{id(self)}', vis_backends=None, save_dir=None)
+        self.visualizer = VISUALIZERS.build(visualizer)
+        self.visualizer.dataset_meta = metainfo
+        known = inspect.signature(self.visualizer.add_datasample).parameters
+        # Class names painted over a label map hide what is to be compared.
+        self.options = {key: False for key in ('with_labels', 'withLabels') if key in known}
+
+    def __call__(self, image, sample, truth=False):
+        with tempfile.TemporaryDirectory() as folder:
+            file = os.path.join(folder, 'drawn.png')
+            self.visualizer.add_datasample(
+                'drawn', image, data_sample=sample, draw_gt=truth, draw_pred=not truth,
+                out_file=file, **self.options)
+            if not os.path.isfile(file):
+                raise ValueError(f'{type(self.visualizer).__name__} drew nothing')
+            return cv2.imread(file)[..., ::-1]
+
+
+# ---- the sheet ---------------------------------------------------------------------------------
+def _sheet(columns):
+    """Columns of pictures under their titles, as one RGB picture."""
+    parts = []
+    for title, cells in columns.items():
+        parts.append(np.vstack([_title(title), *(_cell(cell) for cell in cells)]))
+    height = max(part.shape[0] for part in parts)
+    parts = [cv2.copyMakeBorder(part, 0, height - part.shape[0], 0, 0, cv2.BORDER_CONSTANT,
+                                value=(255, 255, 255)) for part in parts]
+    return np.hstack(parts)
+
+
+def _cell(image):
+    """A picture of the column's width with a white margin."""
+    scale = WIDTH / image.shape[1]
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale >= 2 else cv2.INTER_LINEAR
+    image = cv2.resize(image, (WIDTH, max(round(image.shape[0] * scale), 1)), interpolation=way)
+    return cv2.copyMakeBorder(image, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+
+
+def _title(text):
+    bar = np.full((TITLE, WIDTH + GAP, 3), 255, np.uint8)
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.62
+    width = cv2.getTextSize(text, font, scale, 1)[0][0]
+    scale *= min(1., (WIDTH - 8) / width)
+    cv2.putText(bar, text, (4, 21), font, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    return bar
