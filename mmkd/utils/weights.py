@@ -1,0 +1,51 @@
+"""Whether the weights in a checkpoint are those of a model."""
+import torch
+
+from .hints import did_you_mean
+
+# Counts the batches that a norm has seen; older files lack it, and inference never reads it.
+_OPTIONAL = 'num_batches_tracked'
+
+
+def weights_in(loaded, filename):
+    """key -> tensor of a loaded checkpoint, without the ``module.`` that DataParallel writes.
+
+    Raises:
+        ValueError: There are no weights in it.
+    """
+    state = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
+    state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)} \
+        if isinstance(state, dict) else {}
+    if not state:
+        raise ValueError(f'{filename!r} holds no weights (no state_dict)')
+    return {key.removeprefix('module.'): value for key, value in state.items()}
+
+
+def misfit(own, state):
+    """How ``state`` differs from the state_dict ``own``, in words; None if it fits exactly."""
+    fits = [key for key in own if key in state and own[key].shape == state[key].shape]
+    missing = [key for key in own if key not in state and not key.endswith(_OPTIONAL)]
+    extra = [key for key in state if key not in own]
+    other = [f'{key}: {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the model'
+             for key in own if key in state and own[key].shape != state[key].shape]
+    if not (missing or extra or other):
+        return None
+    parts = [f'{len(keys)} {text} ({_some(keys)})' for keys, text in (
+        (other, 'have another shape'), (missing, 'are missing'),
+        (extra, 'are in the file only')) if keys]
+    prefix = _prefix(own, state) if missing else None
+    if prefix:
+        parts.append(f'every key of the file has {prefix!r} in front')
+    elif missing and extra:
+        parts.append(f'for the first that is missing{did_you_mean(missing[0], extra)[1:]}')
+    return f'{len(fits) or "none"} of the {len(own)} keys fit; ' + ', '.join(parts)
+
+
+def _prefix(own, state):
+    """What stands in front of the keys that would fit without it."""
+    first = next(iter(state)).partition('.')[0] + '.'
+    return first if all(first + key in state for key in own if not key.endswith(_OPTIONAL)) else ''
+
+
+def _some(keys, count=4):
+    return ', '.join(keys[:count]) + (', ...' if len(keys) > count else '')
