@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 import mmkd
 
+from .custom_modules import import_custom_modules, make_importable
 from .hints import did_you_mean
 from .paths import does_not_exist
 
@@ -64,15 +65,21 @@ def _package_path(name, label):
 def read_file(source, label='config'):
     """The Config of a path or a package's name, as mmengine reads it.
 
+    Modules that it names in ``custom_imports`` may lie beside it.
+
     Raises:
         FileNotFoundError: No such file.
         ValueError: mmengine cannot read it; the message says why and what to do.
     """
     path = config_path(source, label)
+    if '::' not in source:
+        make_importable(os.path.dirname(path))
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:
         raise ValueError(f'{label}: {source!r} ' + _why_not(error)) from error
+    import_custom_modules(cfg, label)
+    return cfg
 
 
 def _why_not(error):
