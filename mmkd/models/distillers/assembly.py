@@ -49,7 +49,7 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
         FileNotFoundError: A missing file is all that is wrong.
     """
     mistakes = Mistakes()
-    student = mistakes.catch('', _build_student, student, data_preprocessor)
+    student = mistakes.catch('', build_student, student, data_preprocessor)
     # What follows draws random numbers; the student's and the data's must stay those of a
     # run without a teacher.
     with torch.random.fork_rng(devices=[]):
@@ -76,7 +76,9 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
                     library.EXTRAS, first_step)
 
 
-def _build_student(student, data_preprocessor):
+def build_student(student, data_preprocessor, **others):
+    """The student of a module, a model config or ``dict(config=...)``; ``others`` go into its
+    config."""
     if isinstance(student, nn.Module):
         return student
     if not isinstance(student, dict):
@@ -85,7 +87,7 @@ def _build_student(student, data_preprocessor):
     if 'config' in student and 'type' not in student:
         refuse_unknown('student', student, ['config'])
         student, scope = load_model_config(student['config'], 'student')
-    student = dict(student)
+    student = dict(student, **others)
     if data_preprocessor is not None:
         student.setdefault('data_preprocessor', data_preprocessor)
     if scope is not None:

@@ -9,7 +9,7 @@ from ..preprocessing import RawBatch
 from ..schedules import now
 from ..taps import Recorder
 from ..terms import Extras
-from .assembly import assemble
+from .assembly import assemble, build_student
 from .slips import refuse_slips
 
 
@@ -37,6 +37,14 @@ class OfflineDistiller(BaseModel):
         ValueError: Anything that would fail, or do nothing, during training; one
             message lists all that was found.
     """
+
+    def __new__(cls, student=None, teacher=None, distillations=None, data_preprocessor=None,
+                student_loss=True, **others):
+        # init_model() of an OpenMMLab library sets train_cfg=None and pretrained=None, in any
+        # config: the model is for inference, for which the student alone is wanted.
+        if others and set(others) <= {'train_cfg', 'pretrained'} and not any(others.values()):
+            return build_student(student, data_preprocessor, **others)
+        return super().__new__(cls)
 
     def __init__(self, student=None, teacher=None, distillations=None, data_preprocessor=None,
                  student_loss=True, **unknown):
