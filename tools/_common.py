@@ -4,10 +4,18 @@ import os
 import sys
 import traceback
 
-import _quiet  # noqa: F401 - before mmengine
+import _quiet  # before mmengine
 from mmengine.config import Config, DictAction
 
-from mmkd.apis import compose, end_processes, merge_options, recipes
+from mmkd.apis import (
+    check_writable,
+    compose,
+    end_processes,
+    keep_log,
+    merge_options,
+    recipes,
+    show_kept_warnings,
+)
 from mmkd.utils.configs import read_config
 from mmkd.utils.recipes import recipe_names
 
@@ -40,7 +48,8 @@ def add_model_options(parser):
                        "'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'; data and "
                        'schedule come from it')
     group.add_argument('--teacher', metavar='CFG', help="the teacher's config")
-    group.add_argument('--teacher-checkpoint', metavar='FILE', help="the teacher's weights")
+    group.add_argument('--teacher-checkpoint', metavar='FILE',
+                       help="the teacher's weights: a file or an address")
     group.add_argument('--recipe', metavar='NAME[,NAME]',
                        help=f"one or several of {', '.join(recipes())}, or files with "
                        'distillations')
@@ -55,8 +64,15 @@ def check_model_options(parser, args):
     if args.config is None and missing:
         parser.error('give a config file, or --student, --teacher and --recipe (missing: '
                      f"{', '.join(missing)})")
-    if args.config is not None and len(missing) < 3:
+    if args.config is None:
+        return
+    if len(missing) < 3:
         parser.error('give either a config file or --student/--teacher/--recipe, not both')
+    for option, key in (('--teacher-checkpoint', 'checkpoint'),
+                        ('--allow-random-teacher', 'allow_random')):
+        if getattr(args, option[2:].replace('-', '_')):
+            parser.error(f'{option} goes with --teacher; with a config file, --cfg-options '
+                         f'model.teacher.{key}=... changes the teacher')
 
 
 def config_of(args):
@@ -66,6 +82,9 @@ def config_of(args):
         return read_config(args.config), name
     cfg = compose(args.student, args.teacher, args.recipe, args.teacher_checkpoint,
                   args.allow_random_teacher)
+    if args.teacher_checkpoint is None and not args.allow_random_teacher:
+        raise ValueError('teacher has no weights: give --teacher-checkpoint FILE (a random teacher '
+                         'teaches noise; for a trial run, --allow-random-teacher)')
     stem = [os.path.splitext(os.path.basename(p))[0]
             for p in (*recipe_names(args.recipe), args.student)]
     name = '_'.join(stem)
@@ -82,7 +101,15 @@ def apply_run_options(cfg, args, name):
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', name)
+    check_writable(cfg.work_dir, '--work-dir')
     return cfg
+
+
+def seed(text):
+    """A seed on the command line."""
+    if not text.isdecimal() or int(text) >= 2 ** 32:
+        raise argparse.ArgumentTypeError(f'{text!r} is no seed: a whole number from 0 to 2**32 - 1')
+    return int(text)
 
 
 def run(main, args):
@@ -90,10 +117,15 @@ def run(main, args):
 
     What breaks inside a training step, and is no message of mmkd's, keeps its traceback.
     """
+    keep_log()
     try:
         main(args)
         end_processes()
+        show_kept_warnings()
+    except KeyboardInterrupt as error:
+        _quiet.interrupted(error)
     except Exception as error:
+        show_kept_warnings()
         frames = traceback.extract_tb(error.__traceback__)
         in_step = any(frame.name == 'run_iter' for frame in frames)
         ours = any(f'{os.sep}mmkd{os.sep}{room}{os.sep}' in frames[-1].filename

@@ -3,9 +3,11 @@
     python tools/export_student.py CONFIG CHECKPOINT [--out DIR]
 
 CONFIG is the distill config (the copy in the work dir will do). Writes
-<name>-<first 8 of its sha256>.pth and <name>.py, which stock mmseg loads.
+<name>-<first 8 of its sha256>.pth and <name>.py, which stock mmseg loads; that is
+tried in a process without mmkd. Modules of yours that the student needs are named.
 """
 import argparse
+import glob
 import hashlib
 import os
 
@@ -13,10 +15,10 @@ import _common
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
-from mmkd.apis import merge_options, student_only
-from mmkd.utils.checkpoint import Placeholder, safe_load, to_plain
+from mmkd.apis import check_writable, fitting_weights, merge_options, student_only
+from mmkd.apis.exporting import names_used, try_without_mmkd
+from mmkd.utils.checkpoint import Placeholder, to_plain
 from mmkd.utils.configs import read_config
-from mmkd.utils.hints import did_you_mean
 
 
 def parse_args(argv=None):
@@ -31,26 +33,20 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def export(cfg, checkpoint, folder, name):
-    """Write ``<name>-<sha>.pth`` and ``<name>.py`` into ``folder`` and return their paths."""
-    cfg = student_only(cfg)
-    loaded = safe_load(checkpoint)
-    state = {key: value for key, value in loaded.get('state_dict', loaded).items()
-             if not key.startswith('distiller.')}
+def export(read, checkpoint, folder, name):
+    """Write ``<name>-<sha>.pth`` and ``<name>.py`` into ``folder``.
+
+    Returns:
+        tuple: Path of the weights, path of the config, sha256, and notes on what the config
+        needs.
+    """
+    cfg = student_only(read)
     model_cfg = cfg.model.to_dict()
     if 'pretrained' in model_cfg:
         model_cfg['pretrained'] = None  # built only to compare its keys
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
         model = MODELS.build(model_cfg)
-    # Strictly: a prefix too many, and a random student would be shipped.
-    own = model.state_dict()
-    missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
-    if missing or extra:
-        raise ValueError(
-            f'{checkpoint!r} does not hold exactly the student of this config: '
-            f'{len(missing)} keys missing ({missing[:5]}), {len(extra)} too many ({extra[:5]})'
-            + (did_you_mean(missing[0], extra) if missing and extra else ''))
-    model.load_state_dict(state)
+    state, loaded = fitting_weights(model, checkpoint, read)
     meta = {key: value for key, value in loaded.get('meta', {}).items()
             if key in ('dataset_meta', 'epoch', 'iter') and not isinstance(value, Placeholder)}
     os.makedirs(folder, exist_ok=True)
@@ -65,17 +61,48 @@ def export(cfg, checkpoint, folder, name):
     cfg.pop('work_dir', None)
     cfg.load_from, cfg.resume = None, False
     cfg.dump(config)
-    return weights, config, sha
+    return weights, config, sha, drop_imports(cfg, config, weights)
+
+
+def drop_imports(cfg, config, weights):
+    """Write the config again without modules that need mmkd and that the student does not need.
+
+    Returns notes on the modules that it keeps, and on what still needs mmkd.
+    """
+    failed, problem = try_without_mmkd(config, weights)
+    imports, notes = (cfg.pop('custom_imports', None) or {}), []
+    names = imports.get('imports') or []
+    for name in [names] if isinstance(names, str) else list(names):
+        used = ', '.join(names_used(cfg, name))
+        if name in failed and not used:
+            notes.append(f'left out:  {name} of custom_imports, which cannot be imported without '
+                         'mmkd and defines nothing of the student')
+            continue
+        cfg.custom_imports = dict(imports, imports=[
+            *(cfg.get('custom_imports') or {}).get('imports', []), name])
+        notes.append(f'it needs:  {name} of custom_imports' + (f' ({used})' if used else ''))
+        if name in failed:
+            notes[-1] += f', and with it mmkd, which that module imports: {failed[name]}'
+    if problem:
+        notes.append(f'not free of mmkd: without it the student cannot be loaded: {problem}')
+    cfg.dump(config)
+    return notes
 
 
 def main(args):
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
     stem = [os.path.splitext(os.path.basename(p))[0] for p in (args.config, args.checkpoint)]
-    weights, config, sha = export(cfg, args.checkpoint,
-                                  args.out or os.path.dirname(args.checkpoint) or '.',
-                                  args.name or f'student_{stem[0]}_{stem[1]}')
-    print(f'weights: {weights}\nsha256:  {sha}\nconfig:  {config}')
+    name = args.name or '_'.join(stem)
+    if not args.name and not name.startswith('student'):
+        name = f'student_{name}'
+    folder = args.out or os.path.dirname(args.checkpoint) or '.'
+    check_writable(folder, '--out')
+    target = os.path.join(folder, name)
+    if os.path.exists(f'{target}.py') and not glob.glob(f'{glob.escape(target)}-????????.pth'):
+        raise ValueError(f"{target}.py is there and is no earlier export: choose another --name")
+    weights, config, sha, notes = export(cfg, args.checkpoint, folder, name)
+    print('\n'.join([f'weights: {weights}', f'sha256:  {sha}', f'config:  {config}', *notes]))
 
 
 if __name__ == '__main__':

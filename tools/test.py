@@ -3,25 +3,32 @@
     python tools/test.py CONFIG CHECKPOINT
 
 With a distill config the student alone is built: neither teacher nor teacher
-weights are needed.
+weights are needed. A checkpoint that is not exactly of this model is refused.
+Log and results go into a dated folder in the work dir; what training wrote
+there stays as it is.
 """
 import argparse
 import os
 
 import _common
-from mmengine.runner import Runner
 
-from mmkd.apis import check_datasets, student_only, use_cpu_processes
-from mmkd.utils.checkpoint import safe_load
+from mmkd.apis import (
+    build_model,
+    build_runner,
+    check_datasets,
+    check_writable,
+    fitting_weights,
+    student_only,
+    use_cpu_processes,
+)
 from mmkd.utils.configs import read_config
-from mmkd.utils.safe_loading import use_safe_loading
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, of a distillation or of any model')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument('--out', metavar='DIR', help='save the predictions there')
     parser.add_argument('--show-dir', metavar='DIR', help='save painted images there')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
@@ -29,31 +36,53 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
+def use_tta(cfg):
+    missing = [key for key in ('tta_pipeline', 'tta_model') if cfg.get(key) is None]
+    if missing:
+        raise ValueError(f"--tta: the config defines no {' and no '.join(missing)}")
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+def save_predictions(cfg, folder):
+    check_writable(folder, '--out')
+    metrics = cfg.test_evaluator
+    for metric in metrics if isinstance(metrics, (list, tuple)) else [metrics]:
+        metric.update(output_dir=folder, keep_results=True)
+
+
+def paint(cfg, folder):
+    """Let the visualization hook save every picture into ``folder``."""
+    check_writable(folder, '--show-dir')
+    # Built anew: what setdefault() of a ConfigDict returns is a copy.
+    hooks, visualizer = dict(cfg.get('default_hooks') or {}), dict(cfg.get('visualizer') or {})
+    hooks['visualization'] = dict(hooks.get('visualization') or dict(type='SegVisualizationHook'),
+                                  draw=True, interval=1)
+    if str(visualizer.get('type', 'Visualizer')).rpartition('.')[2] == 'Visualizer':
+        visualizer['type'] = 'SegLocalVisualizer'  # mmengine's own paints no prediction
+    backends = list(visualizer.get('vis_backends') or [])
+    if not any('LocalVisBackend' in str(backend.get('type')) for backend in backends):
+        backends.append(dict(type='LocalVisBackend'))
+    visualizer.update(vis_backends=backends, save_dir=folder)
+    cfg.default_hooks, cfg.visualizer = hooks, visualizer
+
+
 def main(args):
-    cfg = student_only(read_config(args.config))
+    read = read_config(args.config)
     name = os.path.splitext(os.path.basename(args.config))[0]
-    cfg = _common.apply_run_options(cfg, args, name)
+    cfg = _common.apply_run_options(student_only(read), args, name)
     check_datasets(cfg, ['test_dataloader'])
-    use_safe_loading()
-    safe_load(args.checkpoint)  # told before anything is built
-    cfg.load_from = args.checkpoint
     if args.show_dir:
-        hooks = cfg.setdefault('default_hooks', {})
-        hooks.setdefault('visualization', dict(type='SegVisualizationHook')).update(
-            draw=True, interval=1)
-        cfg.setdefault('visualizer', dict(type='SegLocalVisualizer', vis_backends=[
-            dict(type='LocalVisBackend')])).update(save_dir=args.show_dir)
-    if args.tta:
-        missing = [key for key in ('tta_pipeline', 'tta_model') if cfg.get(key) is None]
-        if missing:
-            raise ValueError(f"--tta: the config defines no {' and no '.join(missing)}")
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-        cfg.tta_model.module = cfg.model
-        cfg.model = cfg.tta_model
+        paint(cfg, args.show_dir)
     if args.out:
-        cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
+        save_predictions(cfg, args.out)
+    if args.tta:
+        use_tta(cfg)
     use_cpu_processes(cfg)
-    Runner.from_cfg(cfg).test()
+    model = build_model(cfg)
+    fitting_weights(model.module if args.tta else model, args.checkpoint, read)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    build_runner(cfg, model, record=False).test()
 
 
 if __name__ == '__main__':

@@ -9,16 +9,20 @@ nothing is trained or written: mistakes are told, and what would happen.
 import argparse
 
 import _common
-from mmengine.runner import Runner
 
 from mmkd.apis import (
+    build_model,
+    build_runner,
     check_datasets,
+    check_found,
     check_training,
-    latest_checkpoint,
+    find_start,
+    how_to_go_on,
     prepare,
+    use_amp,
+    use_cpu_amp,
     use_cpu_processes,
 )
-from mmkd.utils.checkpoint import safe_load
 
 
 def parse_args(argv=None):
@@ -27,7 +31,13 @@ def parse_args(argv=None):
     _common.add_model_options(parser)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='FILE',
                         help='go on from FILE, or from the latest checkpoint of the work dir')
-    parser.add_argument('--amp', action='store_true', help='train with mixed precision')
+    parser.add_argument('--amp', action='store_true',
+                        help='train with mixed precision (on a CPU: in bfloat16)')
+    parser.add_argument('--seed', type=_common.seed, metavar='N',
+                        help='short for --cfg-options randomness.seed=N')
+    parser.add_argument('--deterministic', action='store_true',
+                        help='deterministic kernels only, or an error; short for --cfg-options '
+                        'randomness.deterministic=True')
     parser.add_argument('--check', action='store_true',
                         help='build everything, take the first step in memory, print what would '
                         'be trained, and stop')
@@ -37,31 +47,34 @@ def parse_args(argv=None):
     return args
 
 
-def resume(cfg, source):
-    """Set ``cfg`` to go on from a file or, with 'auto', from the newest checkpoint."""
-    if source != 'auto':
-        safe_load(source)  # a wrong or broken file is told before anything is built
-    else:
-        source = latest_checkpoint(cfg.work_dir)
-        if source is None:
-            print(f'no checkpoint in {cfg.work_dir!r} yet: training starts from the beginning')
-    cfg.resume, cfg.load_from = source is not None, source or cfg.get('load_from')
+def set_randomness(cfg, args):
+    """What the command line says of it; the config's other settings are kept."""
+    given = dict(seed=args.seed) if args.seed is not None else {}
+    if args.deterministic:
+        given['deterministic'] = True
+    cfg.randomness = {**(cfg.get('randomness') or {}), **given}
 
 
 def main(args):
     cfg, name = _common.config_of(args)
     cfg = prepare(_common.apply_run_options(cfg, args, name))
-    if args.amp and cfg.optim_wrapper.get('type', 'OptimWrapper') != 'AmpOptimWrapper':
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    if args.resume is not None:
-        resume(cfg, args.resume)
+    set_randomness(cfg, args)
+    if args.amp:
+        use_amp(cfg)
+    use_cpu_amp(cfg)
+    start = find_start(cfg, args.resume)
     if args.check:
         print(check_training(cfg))
         return
     check_datasets(cfg)
     use_cpu_processes(cfg)
-    Runner.from_cfg(cfg).train()
+    model = build_model(cfg)  # what is wrong with it is told before the Runner writes anything
+    check_found(model, cfg, start)
+    runner = build_runner(cfg, model)
+    try:
+        runner.train()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(how_to_go_on(cfg.work_dir)) from None
 
 
 if __name__ == '__main__':

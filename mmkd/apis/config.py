@@ -7,7 +7,9 @@ from mmengine.config import Config
 from ..results.evidence import clean_head
 from ..utils.config_files import config_root
 from ..utils.configs import is_distiller, load_model_config, read_config, settle
+from ..utils.custom_modules import FOLDERS, imports_of
 from ..utils.recipes import join_recipes, read_recipe, recipe_names
+from .launch import use_stock_amp
 from .slips import check_model, need_model
 
 
@@ -53,17 +55,19 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
     cfg.model = dict(
         type='mmkd.OfflineDistiller', student=cfg.model, distillations=distillations,
         teacher=dict(config=teacher, checkpoint=teacher_checkpoint, allow_random=allow_random))
-    imports = [module for each in (cfg, *map(read_recipe, names)) for module in _imports(each)]
-    if imports:  # a recipe's loss may be a class of the user's
-        cfg.custom_imports = dict(cfg.get('custom_imports') or {},
-                                  imports=list(dict.fromkeys(imports)))
+    _join_imports(cfg, [cfg, *map(read_recipe, names)])
     return cfg
 
 
-def _imports(cfg):
-    """The modules in ``custom_imports``."""
-    names = (cfg.get('custom_imports') or {}).get('imports') or []
-    return [names] if isinstance(names, str) else list(names)
+def _join_imports(cfg, sources):
+    """Import what any of ``sources`` does: a recipe's loss may be a class of the user's."""
+    imports = [name for source in sources for name in imports_of(source)]
+    folders = [folder for source in sources for folder in source.get(FOLDERS) or []]
+    if imports:
+        cfg.custom_imports = dict(cfg.get('custom_imports') or {},
+                                  imports=list(dict.fromkeys(imports)))
+    if folders:
+        cfg[FOLDERS] = list(dict.fromkeys(folders))
 
 
 def prepare(cfg):
@@ -89,12 +93,14 @@ def student_only(cfg):
     if is_distiller(cfg.model):
         cfg.model = load_model_config(cfg, 'student')[0]
     cfg.pop('distillations', None)
+    use_stock_amp(cfg)
     hooks = cfg.pop('custom_hooks', None) or []
     hooks = [h for h in hooks if not str(h.get('type')).startswith('mmkd.')]
-    names = [name for name in _imports(cfg) if name.partition('.')[0] != 'mmkd']
+    names = [name for name in imports_of(cfg) if name.partition('.')[0] != 'mmkd']
     if hooks:
         cfg.custom_hooks = hooks
     imports = cfg.pop('custom_imports', None)
+    cfg.pop(FOLDERS, None)
     if names:
         cfg.custom_imports = dict(imports, imports=names)
     return cfg

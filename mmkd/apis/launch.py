@@ -1,12 +1,11 @@
-"""What the tools do around the Runner: processes, and where to go on."""
+"""What the tools fit to the machine: processes, mixed precision, folders."""
 import datetime
-import glob
 import os
-import re
+import tempfile
 import time
-import zipfile
 
 from mmengine.device import get_device
+from mmengine.logging import print_log
 from torch import distributed
 
 
@@ -44,40 +43,64 @@ def end_processes():
     distributed.destroy_process_group()
 
 
-def latest_checkpoint(work_dir):
-    """The newest whole checkpoint of a work dir; None if training wrote none yet.
 
-    The one that ``last_checkpoint`` names, if it is whole; else the one of the highest
-    iteration or epoch. A work dir may have been moved since it was written.
+def use_amp(cfg):
+    """Train with mixed precision.
 
     Raises:
-        ValueError: There are checkpoints, but none is whole.
+        ValueError: The config's optim wrapper is of a kind that has none.
     """
-    files = [path for path in glob.glob(os.path.join(glob.escape(work_dir), '*.pth'))
-             if re.fullmatch(r'(iter|epoch)_\d+\.pth', os.path.basename(path))]
-    files.sort(key=lambda path: (int(re.findall(r'\d+', os.path.basename(path))[0]),
-                                 os.path.getmtime(path)), reverse=True)
-    note = os.path.join(work_dir, 'last_checkpoint')
-    if os.path.isfile(note):
-        with open(note) as file:
-            named = file.read().strip()
-        moved = os.path.join(work_dir, os.path.basename(named))
-        files = [path for path in (named, moved) if os.path.isfile(path)][:1] + files
-    broken = []
-    for path in dict.fromkeys(files):
-        if _is_whole(path):
-            if broken:
-                print(f'{", ".join(broken)}: truncated; going on from {path}', flush=True)
-            return path
-        broken.append(path)
-    if broken:
-        raise ValueError(f'no checkpoint in {work_dir!r} is whole ({", ".join(broken)} truncated): '
-                         'remove them to start anew, or choose one with --resume FILE')
-    return None
+    for wrapper in _wrappers(cfg.optim_wrapper):
+        kind = _name(wrapper.get('type', 'OptimWrapper'))
+        if kind == 'OptimWrapper':
+            wrapper['type'] = 'AmpOptimWrapper'
+            if wrapper.get('loss_scale') is None:
+                wrapper['loss_scale'] = 'dynamic'
+        elif kind not in ('AmpOptimWrapper', 'Bfloat16OptimWrapper'):
+            raise ValueError(f"--amp: optim_wrapper.type is {kind!r}; only an 'OptimWrapper' can "
+                             'be made one for mixed precision')
 
 
-def _is_whole(path):
-    """Whether the end of the file is there (torch's older format has no such mark)."""
-    with open(path, 'rb') as file:
-        start = file.read(2)
-    return bool(start) and (start != b'PK' or zipfile.is_zipfile(path))
+def use_cpu_amp(cfg):
+    """Mixed precision in bfloat16 where there is no accelerator, on which mmengine's insists."""
+    if get_device() != 'cpu' or cfg.get('optim_wrapper') is None:
+        return
+    for wrapper in _wrappers(cfg.optim_wrapper):
+        if _name(wrapper.get('type')) == 'AmpOptimWrapper':
+            for key in ('loss_scale', 'dtype', 'use_fsdp'):
+                wrapper.pop(key, None)
+            wrapper['type'] = 'mmkd.Bfloat16OptimWrapper'
+            print_log('mixed precision on a CPU: bfloat16 autocast, without loss scaling',
+                      logger='current')
+
+
+def use_stock_amp(cfg):
+    """The counterpart of :func:`use_cpu_amp`, for a config that needs nothing of mmkd."""
+    for wrapper in _wrappers(cfg.get('optim_wrapper') or {}):
+        if _name(wrapper.get('type')) == 'Bfloat16OptimWrapper':
+            wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
+
+
+def _wrappers(cfg):
+    """The dicts of one optim wrapper, or of several by name."""
+    if 'optimizer' in cfg or not any(isinstance(value, dict) for value in cfg.values()):
+        return [cfg]
+    return [value for value in cfg.values() if isinstance(value, dict) and 'optimizer' in value]
+
+
+def _name(kind):
+    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
+
+
+def check_writable(folder, option):
+    """Raise ValueError if ``folder`` cannot be made or written; ``option`` chooses another."""
+    there = os.path.abspath(folder)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        text = os.strerror(error.errno) if error.errno else str(error)
+        raise ValueError(f'{folder!r} cannot be written ({text}: {there!r}); choose another '
+                         f'folder with {option}') from error

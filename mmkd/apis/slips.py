@@ -10,9 +10,10 @@ from ..utils.hints import did_you_mean
 _WRITE = ("model = dict(_delete_=True, type='mmkd.OfflineDistiller', student={{_base_.model}}, "
           'distillations={{_base_.distillations}}, teacher=dict(config=..., checkpoint=...))')
 #: what the Runner and its hooks read of a config besides the Runner's own arguments
-_ALSO_READ = {'auto_scale_lr', 'compile', 'custom_imports', 'dist_cfg', 'efficient_conv_bn_eval',
-              'env_cfg', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn',
-              'tta_model', 'tta_pipeline'}
+_ALSO_READ = {'activation_checkpointing', 'auto_scale_lr', 'compile', 'custom_imports',
+              'dist_cfg', 'efficient_conv_bn_eval', 'env_cfg', 'find_unused_parameters',
+              'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn', 'tta_model',
+              'tta_pipeline'}
 
 
 def need_model(cfg):

@@ -1,11 +1,7 @@
 """Training with mmengine's Runner in the tests' own process."""
-import contextlib
-
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
 
 COUNT = iter(range(10 ** 6))
@@ -20,16 +16,6 @@ class Log(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.losses.append({key: float(value) for key, value in outputs.items()})
-
-
-@OPTIM_WRAPPERS.register_module()
-class CpuAmp(OptimWrapper):
-    """What mmengine's AmpOptimWrapper does, which refuses to on a CPU."""
-
-    @contextlib.contextmanager
-    def optim_context(self, model):
-        with super().optim_context(model), torch.autocast('cpu', torch.bfloat16):
-            yield
 
 
 def runner_of(cfg):

@@ -163,15 +163,6 @@ def test_resume_without_a_checkpoint_starts(project, tmp_path):
     assert 'training starts from the beginning' in done.stdout
 
 
-def test_amp(project, tmp_path):
-    args = ['train.py', 'distill.py', '--amp', '--work-dir', tmp_path, '--cfg-options',
-            'train_cfg.max_iters=1']
-    if torch.cuda.is_available():
-        run(*args, cwd=project)
-    else:
-        assert 'only available training on gpu' in fails(*args, cwd=project)
-
-
 # ---- several processes ------------------------------------------------------------------
 @pytest.mark.slow
 def test_two_processes(project, tmp_path):
