@@ -37,9 +37,13 @@ def draw_curves(path, panels, lines=(), title=None):
             axes.fill_between(steps, [m - s for m, s in zip(mean, spread, strict=True)],
                               [m + s for m, s in zip(mean, spread, strict=True)],
                               color=colour[name], alpha=0.15, linewidth=0)
-        for name, value in dict(lines).get(label, {}).items():
-            axes.axhline(value, color='0.45', linestyle='--', linewidth=1.2, label=name)
         values = [value for _, mean, _ in curves.values() for value in mean]
+        span = max(values) - min(values)
+        for name, value in dict(lines).get(label, {}).items():
+            if min(values) - span <= value <= max(values) + span:
+                axes.axhline(value, color='0.45', linestyle='--', linewidth=1.2, label=name)
+            else:  # it would leave the curves no room
+                axes.plot([], [], ' ', label=f'{name}: {value:.4g}, off the scale')
         if min(values) > 0 and max(values) > 30 * min(values):
             axes.set_yscale('log')
         axes.set(xlabel='iteration', ylabel=label)

@@ -8,7 +8,9 @@ from . import readings
 def curves(plan, results):
     """Write ``curves.png``; returns its path, or None if nothing was logged."""
     metric, panels = results['metric'], {}
-    students = {title: runs for title, runs in plan.rows().items() if title != 'teacher'}
+    # An unfinished seed would cut the mean of the others off.
+    students = {title: [run for run in runs if run.trained]
+                for title, runs in plan.rows().items() if title != 'teacher'}
     on_val = f'{metric} (validation)'
     panels[on_val] = {title: [_metric_by_step(run, metric) for run in runs]
                       for title, runs in students.items()}
