@@ -23,6 +23,7 @@ from mmkd.results.metafiles import EVIDENCE, NOT_RUN, PUBLISHED
 
 #: page -> measurements shown there: marker -> the file a script wrote
 MEASURED = {'README.md': {'demo': 'benchmarks/results/demo.md'},
+            'docs/taps.md': {'zoo': 'benchmarks/results/zoo.md'},
             'docs/performance.md': {'losses': 'benchmarks/results/losses.md',
                                     'step': 'benchmarks/results/step.md',
                                     'ops': 'benchmarks/results/ops.md',

@@ -1,15 +1,36 @@
-"""mmseg's models that tests/helpers.py cannot make, small: from mmseg's own configs."""
+"""mmseg's models that tests/helpers.py cannot make, small, and what taps read of a model."""
+import copy
+
+import torch
+
+from mmkd.models.taps import Recorder
 from mmkd.utils.configs import read_config
 from tests.helpers import tiny_segmentor
 
 CLASSES = 4
 
 
-def finished(model, classes=CLASSES):
+def tensors_without_chance(model, library, run, training):
+    """{as written: tensor} of a dry run's taps, read from a forward of ``model`` in which the
+    parts give what they give in training, but every layer works as in inference."""
+    twin = copy.deepcopy(model).eval()
+    parts = {'', 'backbone', 'neck', *(path for path, _ in library.heads(twin))}
+    for path, module in twin.named_modules():
+        module.training = training and path in parts
+    torch.manual_seed(8)
+    batch = library.make_batch(twin, (run.size, run.size))
+    with torch.no_grad(), Recorder(twin, run.counts, run.clone) as recorder:
+        if training:
+            twin.loss(*batch)
+        else:
+            library.forward(twin, *batch, [source.path for source in run.counts])
+    return {text: tap.select(recorder.calls[tap.source]) for text, tap in run.taps.items()}
+
+
+def finished(model):
     """A model dict of mmseg's as the tests build it: its own scope, the tests' images."""
     model.update(type=f'mmseg.{model.type}', _scope_='mmseg', pretrained=None)
-    if classes is not None:
-        model.test_cfg = dict(model.get('test_cfg') or {}, mode='whole')
+    model.test_cfg = dict(model.get('test_cfg') or {}, mode='whole')
     model.data_preprocessor = tiny_segmentor()['data_preprocessor']  # update() would merge
     return model
 

@@ -9,8 +9,8 @@ from mmkd.models.taps import Recorder
 from mmkd.registry import MODELS
 from mmkd.utils.configs import read_config
 from tests.helpers import build, make_batch, tiny_distiller, tiny_segmentor
+from tests.models.small_models import CLASSES, tensors_without_chance
 
-CLASSES = 4
 _NARROW = {2048: 64, 1024: 32, 512: 16, 256: 8}  # the widths of a ResNet of base 8
 
 
@@ -94,6 +94,29 @@ def _icnet(model):
     model.backbone.layer_channels = (128, 512)
 
 
+def _knet(model):
+    head = model.decode_head
+    inner = head.kernel_generate_head
+    outer, model.decode_head = head, inner
+    _resnet(model)
+    model.decode_head = outer
+    for update in outer.kernel_update_head:
+        update.update(num_classes=CLASSES, num_ffn_fcs=2, num_heads=1, in_channels=8,
+                      out_channels=8, feedforward_channels=8)
+        update.kernel_updator_cfg.update(in_channels=8, feat_channels=8, out_channels=8)
+
+
+def _dpt(model):
+    _vit(model)
+    model.decode_head.update(embed_dims=16, post_process_channels=[8, 8, 8, 8], channels=8,
+                             in_channels=[16] * 4)
+
+
+def _bisenetv1(model):
+    model.pretrained = None
+    model.backbone.backbone_cfg.init_cfg = None
+
+
 #: family: (base config, how to make it small, semantic names it must have)
 _USUAL = {'logits', 'backbone', 'head'}
 FAMILIES = {
@@ -102,13 +125,24 @@ FAMILIES = {
     'DeepLabV3': ('deeplabv3_r50-d8', _resnet, _USUAL | {'context'}),
     'DeepLabV3+': ('deeplabv3plus_r50-d8', _resnet, _USUAL | {'context'}),
     'UPer': ('upernet_r50', _resnet, _USUAL | {'context'}),
-    'EncNet': ('encnet_r50-d8', _resnet, _USUAL),
-    'DNL': ('dnl_r50-d8', _resnet, _USUAL),
-    'DANet': ('danet_r50-d8', _resnet, {'logits', 'backbone'}),
-    'EMANet': ('emanet_r50-d8', _resnet, _USUAL),
+    'EncNet': ('encnet_r50-d8', _resnet, _USUAL | {'context'}),
+    'DNL': ('dnl_r50-d8', _resnet, _USUAL | {'context'}),
+    'DANet': ('danet_r50-d8', _resnet, _USUAL | {'context'}),
+    'ANN': ('ann_r50-d8', _resnet, _USUAL | {'context'}),
+    'APCNet': ('apcnet_r50-d8', _resnet, _USUAL | {'context'}),
+    'CCNet': ('ccnet_r50-d8', _resnet, _USUAL | {'context'}),
+    'DMNet': ('dmnet_r50-d8', _resnet, _USUAL | {'context'}),
+    'GCNet': ('gcnet_r50-d8', _resnet, _USUAL | {'context'}),
+    'NonLocal': ('nonlocal_r50-d8', _resnet, _USUAL | {'context'}),
+    'ISANet': ('isanet_r50-d8', _resnet, _USUAL | {'context'}),
+    'PSANet': ('psanet_r50-d8', _resnet, _USUAL | {'context'}),
+    'K-Net': ('knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512', _knet, _USUAL),
+    'DPT': ('dpt_vit-b16', _dpt, _USUAL),
+    'BiSeNetV1': ('bisenetv1_r18-d32', _bisenetv1, _USUAL | {'aux_logits'}),
+    'EMANet': ('emanet_r50-d8', _resnet, _USUAL | {'context'}),
     'FPN': ('fpn_r50', _resnet, _USUAL | {'neck'}),
-    'PointRend': ('pointrend_r50', _resnet, {'logits', 'backbone', 'neck'}),
-    'OCRNet': ('ocrnet_r50-d8', _resnet, _USUAL),
+    'PointRend': ('pointrend_r50', _resnet, _USUAL | {'neck'}),
+    'OCRNet': ('ocrnet_r50-d8', _resnet, _USUAL | {'context'}),
     'OCRNet-HR': ('ocrnet_hr18', _hrnet, _USUAL),
     'Swin': ('upernet_swin', _swin, _USUAL),
     'SegFormer': ('segformer_mit-b0', _mit, _USUAL),
@@ -129,6 +163,7 @@ def family(name):
     model = read_config(f"mmseg::{path if '/' in path else f'_base_/models/{path}'}.py").model
     shrink(model)
     for head in _each(model.decode_head) + _each(model.get('auxiliary_head')):
+        head = head.get('kernel_generate_head', head)  # K-Net
         head.num_classes = CLASSES
         if head.get('norm_cfg'):
             head.norm_cfg = dict(type='BN', requires_grad=True)
@@ -162,12 +197,17 @@ def test_family(name):
     cfg, names = family(name)
     model = build(cfg)
     names = sorted(names)
+    read = []
     for training in (True, False):
         run = DryRun(model, library_of(model), 'model', names, training)
         assert not run.errors, run.errors
+        read.append(tensors_without_chance(model, library, run, training))
         assert run.examples['logits'].shape[:2] == (2, CLASSES)
         assert all(value.ndim == 4 for value in run.examples.values())
-    if 'head' in names and name != 'PIDNet':  # the classifier's input, not its output
+    for key in names:  # both sides read the same
+        torch.testing.assert_close(read[0][key], read[1][key], rtol=1e-4, atol=1e-5)
+    # the classifier's input, not its output
+    if 'head' in names and name not in ('PIDNet', 'PointRend', 'K-Net'):
         head = run.taps['head'].source
         assert head.is_input and run.taps['logits'].source.path.startswith(
             head.path.rpartition('.')[0])

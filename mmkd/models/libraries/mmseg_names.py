@@ -70,8 +70,7 @@ def entry_of(table, head):
 def tap_names(model):
     """Semantic name -> taps to try in inference; the first that gives what is meant is it."""
     decode = [_with_generator(path, head) for path, head in reversed(heads(model))]
-    names = {'logits': _logits(model)}
-    names['depth'] = names['logits'] if is_depth_estimator(model) else []
+    names = {'depth' if is_depth_estimator(model) else 'logits': _logits(model)}
     names['head'] = [f'{path}.{name}:input' for path, _ in decode
                      for name in ('dropout', *_CLASSIFIERS)]
     names['context'] = [f'{path}.{tap}' for path, head in decode
