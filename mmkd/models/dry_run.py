@@ -187,8 +187,8 @@ class DryRun:
         has = [other for other, taps in meant.items() if taps and other != name]
         self.errors[name] = (
             f'this {self.library.called(self.model)} has no {name!r} ({what}); it has '
-            f"{', '.join(has) or 'no semantic names'}. Models that have it: {who}. Tap one of "
-            'those, or give the path of a module')
+            f"{', '.join(has) or 'no semantic names'}. Models that have it: {who}. Use one "
+            "of this model's own names, or the path of a module")
 
 
 def _exists(model, path):

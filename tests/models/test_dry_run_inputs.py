@@ -94,7 +94,7 @@ def test_a_depth_estimator_gets_depth_maps():
     for training in (True, False):
         run = dry_run(model, ['depth', 'backbone', 'logits'], training)
         assert run.examples['depth'].shape[:2] == (2, 1) and 'backbone' in run.taps
-        assert "has no 'logits'" in run.errors['logits'] and 'it has depth' in run.errors['logits']
+        assert "has no 'logits'" in run.errors['logits'] and 'depth.' in run.errors['logits']
 
 
 # ---- no trace ---------------------------------------------------------------------------

@@ -241,21 +241,3 @@ def test_a_recipe_that_needs_more_than_a_family_has_says_so():
                        r"FCNHead on ResNetV1c has no 'context' \(.*\); it has logits, head, "
                        "backbone, backbone_pre_relu. Models that have it: .*ASPPHead"):
         MODELS.build(tiny_distiller('attnfd', tiny_segmentor('FCNHead'), tiny_segmentor()))
-
-
-def test_labels_that_are_missing_or_there():
-    batch = make_batch(2, 16, CLASSES)
-    labels = library.EXTRAS['labels'](None, batch['data_samples'])
-    assert labels.shape == (2, 16, 16) and labels.dtype == torch.int64
-    assert torch.equal(labels[1], batch['data_samples'][1].gt_sem_seg.data[0])
-    assert library.EXTRAS['metas'](None, batch['data_samples'])[0]['img_shape'] == (16, 16)
-    del batch['data_samples'][1].gt_sem_seg
-    with pytest.raises(ValueError, match=r'samples \[1\] have no gt_sem_seg.*load annotations'):
-        library.EXTRAS['labels'](None, batch['data_samples'])
-    with pytest.raises(ValueError, match='the batch has no gt_sem_seg'):
-        library.EXTRAS['labels'](None, None)
-
-
-def test_a_model_of_no_known_library():
-    with pytest.raises(ValueError, match='Linear is no model of a library that mmkd knows'):
-        library_of(torch.nn.Linear(1, 1))

@@ -55,7 +55,11 @@ def _said(error):
 def _built(model_cfg, seed):
     torch.manual_seed(seed)
     model = MODELS.build(ConfigDict(copy.deepcopy(model_cfg)))
-    model.init_weights()
+    try:
+        model.init_weights()
+    except AttributeError:  # SAN's only starts from a checkpoint
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.02)
     return model
 
 
