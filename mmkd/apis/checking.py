@@ -103,7 +103,7 @@ def _first_step(model, batch, optim_wrapper):
     finally:
         for handle in handles:
             handle.remove()
-    losses = {key: float(value) for key, value in losses.items()}
+    losses = {key: value.item() for key, value in losses.items()}
     wrong = [f'{key} is {value}' for key, value in losses.items() if not math.isfinite(value)]
     if wrong:
         raise ValueError(f"in the first step, {', '.join(wrong)}")
