@@ -98,8 +98,7 @@ class Report:
         pages[os.path.join(self.root, 'README.md')] = {
             'methods': tables.methods_table(self.metas, self.root)}
         pages |= {os.path.join(os.path.dirname(path), 'README.md'):
-                  {recorded.MARKER: recorded.page(named)}
-                  for path, named in self.comparisons.items()}
+                  recorded.generated(path, named) for path, named in self.comparisons.items()}
         for page, sources in MEASURED.items():
             for marker, source in sources.items():
                 path = os.path.join(self.root, source)

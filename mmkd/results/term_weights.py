@@ -1,5 +1,11 @@
 """What was measured of a distillation's terms, as a page of Markdown."""
+import glob
+import json
+import os
+
 from .tables import table
+
+WEIGHTS = 'weights'  # the folder beside a comparison's metafile, and the marker in its README
 
 
 def term_weights(stages):
@@ -31,6 +37,37 @@ def section(stage):
         lines += ['', f"For ratio {stage['ratio']:g} of each term alone: `--cfg-options "
                   f"{' '.join(options)}`"]
     return '\n'.join(lines)
+
+
+def read_kept(folder):
+    """{recipe: stages} of ``<folder>/weights/<recipe>.json``, as ``weigh_terms.py --out`` wrote
+    them."""
+    kept = {}
+    for path in sorted(glob.glob(os.path.join(folder, WEIGHTS, '*.json'))):
+        with open(path, encoding='utf-8') as file:
+            kept[os.path.splitext(os.path.basename(path))[0]] = json.load(file)
+    return kept
+
+
+def joint_weights(kept):
+    """One table of several recipes: each term's ratio and cosine at every stage."""
+    stages = list(dict.fromkeys(stage['stage'] for one in kept.values() for stage in one))
+    header = ['Recipe', 'Term', 'Weight', *(f'{what} {stage}' for stage in stages
+                                            for what in ('Gradient ratio', 'Cosine')),
+              f'Weight for ratio 1 {stages[-1]}']
+    body = []
+    for recipe, measured in kept.items():
+        found = {stage['stage']: stage for stage in measured}
+        for name, row in measured[0]['rows'].items():
+            if name == measured[0]['reference'] or row['weight'] is None:
+                continue
+            at = [found[stage]['rows'][name] if stage in found else None for stage in stages]
+            body.append([recipe, f'`{name}`', f"{row['weight']:g}"]
+                        + [text for one in at for text in (
+                            _text(one and one['ratio']), _text(one and one['cosine'], '.2f'))]
+                        + ['' if not at[-1] or at[-1]['suggested'] is None
+                           else f"{at[-1]['suggested']:.3g}"])
+    return table(header, body)
 
 
 def _cells(name, row, reference):

@@ -10,6 +10,7 @@ import os
 
 import yaml
 
+from .. import term_weights
 from ..evidence import sha256
 from ..tables import begin, end
 from .table import TEACHER, comparison_page, joint_table, values_of
@@ -106,6 +107,14 @@ def problems(results):
 def _given(row, run):
     """Whether the teacher's weights were there already."""
     return row['model'] == TEACHER and run['seed'] is None
+
+
+def generated(path, named):
+    """{marker: table} of the README.md beside the metafile ``path``: the comparisons and, where
+    its folder holds any, the measured weights."""
+    weighed = term_weights.read_kept(os.path.dirname(path))
+    return {MARKER: page(named),
+            **({term_weights.WEIGHTS: term_weights.joint_weights(weighed)} if weighed else {})}
 
 
 def page(named):
