@@ -6,7 +6,8 @@ import os
 import sys
 import warnings
 
-for _message in ('pkg_resources is deprecated', '``build_', 'Default ``avg_non_ignore``'):
+for _message in ('pkg_resources is deprecated', '``build_', 'Default ``avg_non_ignore``',
+                 'The draw is False'):
     warnings.filterwarnings('ignore', message=_message)
 
 

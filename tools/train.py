@@ -52,7 +52,7 @@ def set_randomness(cfg, args):
     given = dict(seed=args.seed) if args.seed is not None else {}
     if args.deterministic:
         given['deterministic'] = True
-    cfg.randomness = {**(cfg.get('randomness') or {}), **given}
+    cfg.randomness = {'seed': None, **(cfg.get('randomness') or {}), **given}  # None: draw one
 
 
 def main(args):

@@ -108,7 +108,8 @@ class MeasureHook(Hook):
                if key.startswith('distiller.')}
         for file in self.checkpoints:
             iteration, note = load_stage(runner.model, file, new)
-            self._measure(runner, f'{file}, iteration {iteration}{note}', iteration)
+            self._measure(runner, f'with the weights of {file}, iteration {iteration}{note}',
+                          iteration)
         if 0 in self.after:
             self._measure(runner, 'before the first iteration', 0)
         self._end_if_done()

@@ -45,6 +45,7 @@ def test_a_stage_in_memory_is_the_checkpoint_of_that_training(tmp_path):
         str(tmp_path / 'work' / f'iter_{i}.pth') for i in (2, 4)])
     assert sorted(os.listdir(tmp_path / 'work')) == files
     assert (first['iteration'], second['iteration']) == (2, 4)
+    assert f"weights of {tmp_path / 'work' / 'iter_2.pth'}, iteration 2" in first['stage']
     assert figures(first) == figures(later)
 
 

@@ -110,6 +110,22 @@ def test_seed(project, here, tmp_path):
     assert all(torch.equal(a['state_dict'][key], b['state_dict'][key]) for key in a['state_dict'])
 
 
+@pytest.mark.parametrize('change', [
+    'None', 'dict(_delete_=True)', 'dict(_delete_=True, deterministic=False)', 'dict(seed=None)'])
+def test_no_seed_in_the_config(project, here, tmp_path, change):
+    """As mmseg's own configs have it: a seed is drawn."""
+    config = project / 'seedless.py'
+    config.write_text(f"_base_ = 'distill.py'\nrandomness = {change}\n")
+    options = ['--work-dir', tmp_path / 'work', '--cfg-options', 'train_cfg.max_iters=1']
+    out = here.run('train.py', config, '--check', *options, cwd=project)[0]
+    assert 'first step' in out
+    assert 'Before the first' in here.run('weigh_terms.py', config, '--batches', 1, cwd=project)[0]
+    here.run('train.py', config, *options, cwd=project)
+    assert isinstance(weights_of(tmp_path / 'work' / 'iter_1.pth')['meta']['seed'], int)
+    assert 'mIoU' in here.run('test.py', config, tmp_path / 'work' / 'iter_1.pth', '--work-dir',
+                              tmp_path / 'test', cwd=project)[0]
+
+
 def test_options_that_do_not_go_together(project, here):
     for args, text in (
             (['distill.py', '--teacher-checkpoint', 'x.pth'], 'model.teacher.checkpoint=...'),
