@@ -9,6 +9,7 @@ import sys
 import torch
 from mmengine.config import Config
 
+from ...utils.config_files import tools_root
 from ...visualization.predictions import build_model
 from ..evidence import sha256
 from . import machine, metric, readings
@@ -47,10 +48,11 @@ def outcome(plan, command):
 
 
 def _portable(command):
-    """A command as one would type it in the folder where it ran, without this machine's paths."""
-    command = ['python' if part == sys.executable else part.replace(os.getcwd() + os.sep, '')
-               for part in command]
-    return shlex.join(command)
+    """A command as one would type it in the clone's folder, without this machine's paths."""
+    parts = ['python' if part == sys.executable else part for part in command]
+    for folder in (os.path.dirname(tools_root()), os.getcwd()):
+        parts = [part.replace(folder + os.sep, '') for part in parts]
+    return shlex.join(parts)
 
 
 def _run(run, out):
