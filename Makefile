@@ -6,13 +6,14 @@
 # make table  rewrite the generated tables from the metafiles
 # make sanitize  the operators' fuzz tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make bench  time and measure losses, a training step and operators against what else there is
+# make zoo    try every distinct model of mmseg's zoo as student and teacher (15 minutes)
 # make clean  remove .venv and work_dirs (not the mmcv wheel in ~/.cache/mmkd)
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 SIDE_BY_SIDE = -n auto --dist worksteal
 
-.PHONY: setup demo test sanitize lint table bench clean
+.PHONY: setup demo test sanitize lint table bench zoo clean
 setup:
 	@$(PYTHON) tools/dev/setup_env.py --venv $(VENV)
 
@@ -38,6 +39,10 @@ bench: setup
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/ops.py
+	$(BIN)/python tools/report.py
+
+zoo: setup
+	$(BIN)/python tools/dev/zoo.py --jobs 2
 	$(BIN)/python tools/report.py
 
 clean:

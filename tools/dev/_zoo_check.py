@@ -1,4 +1,5 @@
 """One model of the zoo as student and teacher: does everything hold that mmkd promises?"""
+import contextlib
 import copy
 import os
 import tempfile
@@ -8,8 +9,8 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
 import mmkd.models  # noqa: F401 - registers everything
-from mmkd.models.dry_run import DryRun
 from mmkd.models.libraries import library_of
+from mmkd.models.no_trace import twin_of
 from mmkd.models.taps import Recorder
 
 TERMS = dict(
@@ -23,8 +24,8 @@ def check(model_cfg):
     """Check one model dict.
 
     Returns:
-        dict: ``stock`` (why it does not train without mmkd here, or ''), and for each of
-        TERMS and for ``student`` what is wrong ('' if nothing is).
+        dict: ``stock`` (why it does not train without mmkd here, or ''), ``size`` (H, W) and, for
+        each of TERMS, what is wrong ('' if nothing is).
     """
     with DefaultScope.overwrite_default_scope('mmseg'):
         try:
@@ -32,7 +33,7 @@ def check(model_cfg):
             batch, losses = _first_size_that_trains(stock)
         except Exception as error:
             return dict(stock=_said(error))
-        found = dict(stock='', size=list(batch[0].shape[-2:]), student='')
+        found = dict(stock='', size=list(batch[0].shape[-2:]))
         depth = 'depth' in library_of(stock).tap_names(stock)
         terms = {name: dict(term, tap='depth') if depth and name == 'logits' else term
                  for name, term in TERMS.items()}
@@ -40,12 +41,18 @@ def check(model_cfg):
             path = os.path.join(folder, 'teacher.pth')
             torch.save(dict(state_dict=teacher.state_dict()), path)
             del teacher
-            for name, term in terms.items():
-                try:
-                    found[name] = _check_term(stock, model_cfg, path, name, term, batch, losses)
-                except Exception as error:
-                    found[name] = _said(error)
-    return found
+            return {**found, **_wrong_each(stock, model_cfg, path, terms, batch, losses)}
+
+
+def _wrong_each(stock, model_cfg, path, terms, batch, losses):
+    """Term -> what is wrong with it; all in one distiller, or, where one fails, each alone."""
+    try:
+        return _wrong(stock, model_cfg, path, terms, batch, losses)
+    except Exception as error:
+        if len(terms) == 1:
+            return dict.fromkeys(terms, _said(error))
+    return {name: _wrong_each(stock, model_cfg, path, {name: term}, batch, losses)[name]
+            for name, term in terms.items()}
 
 
 def _said(error):
@@ -70,7 +77,7 @@ def _first_size_that_trains(model):
         torch.manual_seed(3)
         batch = library.make_batch(model, size)
         try:
-            losses = _step(copy.deepcopy(model), batch)
+            losses = _step(twin_of(model), batch)
             if all(torch.isfinite(value).all() for value in losses.values()):
                 return batch, losses
         except Exception as error:
@@ -87,35 +94,42 @@ def _step(model, batch):
     return log
 
 
-def _check_term(stock, model_cfg, path, name, term, batch, losses):
-    """What is wrong with a distiller of this one term; '' if nothing is."""
+def _wrong(stock, model_cfg, path, terms, batch, losses):
+    """Term -> what is wrong in a distiller of these terms ('' if nothing is)."""
     distiller = MODELS.build(ConfigDict(
         type='mmkd.OfflineDistiller', student=copy.deepcopy(model_cfg),
         teacher=dict(config=copy.deepcopy(model_cfg), checkpoint=path),
-        distillations={name: copy.deepcopy(term)}))
+        distillations=copy.deepcopy(terms)))
     distiller.student.load_state_dict(stock.state_dict())
     own = [key for key in distiller.state_dict() if not key.startswith('distiller.')]
     if own != list(stock.state_dict()):
-        return "state_dict is not the student's"
+        return dict.fromkeys(terms, "state_dict is not the student's")
     if not _same_predictions(stock, distiller, batch):
-        return "predict is not the student's"
+        return dict.fromkeys(terms, "predict is not the student's")
     teacher = distiller.teachers['teacher'].model
     before = copy.deepcopy(teacher.state_dict())
-    tapped = []
-    with _watched(distiller.distiller[name], tapped):
+    with contextlib.ExitStack() as stack:
+        gradients = {name: stack.enter_context(_gradient(distiller.distiller[name]))
+                     for name in terms}
         log = _step(distiller, batch)
-    values = {key: value for key, value in log.items() if key.startswith(f'loss_{name}')}
-    if not values or not all(torch.isfinite(value) and value > 0 for value in values.values()):
-        return f'its losses are {values}'
-    if tapped[0].grad is None or not tapped[0].grad.abs().sum() > 0:
-        return "no gradient at the student's tensor"
     different = [key for key, value in losses.items()
                  if key != 'loss' and not torch.equal(value, log[key])]
     if different:
-        return f"the student's own {', '.join(different)} differ"
+        return dict.fromkeys(terms, f"the student's own {', '.join(different)} differ")
     if any(not torch.equal(value, before[key]) for key, value in teacher.state_dict().items()):
-        return 'the teacher changed'
-    return _same_tensor(stock, term['tap'], batch)
+        return dict.fromkeys(terms, 'the teacher changed')
+    read = _reads(stock, {name: distiller.distiller[name].taps for name in terms}, batch)
+    return {name: _wrong_losses(name, log, gradients[name]) or _wrong_tensor(name, *read[name])
+            for name in terms}
+
+
+def _wrong_losses(name, log, gradients):
+    values = {key: value for key, value in log.items() if key.startswith(f'loss_{name}')}
+    if not values or not all(torch.isfinite(value) and value > 0 for value in values.values()):
+        return f'its losses are {values}'
+    if not all(torch.isfinite(grad).all() and grad.abs().sum() > 0 for grad in gradients):
+        return "no gradient at the student's tensor"
+    return ''
 
 
 def _same_predictions(stock, distiller, batch):
@@ -130,45 +144,52 @@ def _same_predictions(stock, distiller, batch):
     return bool(ours) and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-class _watched:
-    """Keeps the student's tensor that a term is given, with its gradient."""
+@contextlib.contextmanager
+def _gradient(term):
+    """Meanwhile, a list of what the term alone gives as gradient at the student's tensor."""
+    forward, gradients = term.forward, []
 
-    def __init__(self, term, tapped):
-        self.term, self.tapped, self.forward = term, tapped, term.forward
+    def watched(student, *args, **kwargs):
+        values = forward(student, *args, **kwargs)
+        total = sum(value for key, value in values.items() if key.startswith('loss'))
+        gradients.extend(torch.autograd.grad(total, student, retain_graph=True))
+        return values
 
-    def __enter__(self):
-        def forward(student, *args, **kwargs):
-            student.retain_grad()
-            self.tapped.append(student)
-            return self.forward(student, *args, **kwargs)
-        self.term.forward = forward
-
-    def __exit__(self, *exc_info):
-        del self.term.forward
+    term.forward = watched
+    try:
+        yield gradients
+    finally:
+        del term.forward
 
 
-def _same_tensor(model, name, batch):
-    """With equal weights and without chance, do both sides read the same, and does what the
-    model gives depend on it?"""
-    library, values = library_of(model), []
-    paths = ['backbone', 'neck', 'image_encoder', 'decode_head', 'decode_head.0', 'decode_head.1']
-    for training in (True, False):
-        run = DryRun(model, library, 'model', [name], training)
-        tap, model_ = run.taps[name], copy.deepcopy(model).eval()
-        for path, module in model_.named_modules() if training else ():
-            module.training = path in paths  # those give something else in training
-        model_.training = training
+def _reads(model, taps, batch):
+    """Term -> what student and teacher read with equal weights and without chance, and the
+    gradient of what inference gives at the latter (None: it does not depend on it)."""
+    library, read = library_of(model), {name: [] for name in taps}
+    parts = ['backbone', 'neck', 'image_encoder', 'decode_head', 'decode_head.0', 'decode_head.1']
+    for side in ('student', 'teacher'):
+        run, sources = twin_of(model).eval(), {both[side].source for both in taps.values()}
+        run.training = side == 'student'
+        for path, module in run.named_modules():
+            if path in parts:  # those give something else in training
+                module.training = run.training
         torch.manual_seed(6)
-        with Recorder(model_, [tap.source]) as recorder:
-            given = model_.loss(*copy.deepcopy(batch)) if training else library.forward(
-                model_, *copy.deepcopy(batch), [tap.source.path])
-        values.append(tap.select(recorder.calls[tap.source]))
-    if values[0].shape != values[1].shape or not torch.allclose(*values, rtol=1e-4, atol=1e-5):
+        with Recorder(run, sources) as recorder:
+            given = run.loss(*copy.deepcopy(batch)) if run.training else library.forward(
+                run, *copy.deepcopy(batch), [source.path for source in sources])
+        for name, both in taps.items():
+            read[name].append(both[side].select(recorder.calls[both[side].source]))
+    return {name: (*both, torch.autograd.grad(
+        given.square().sum(), both[1], allow_unused=True, retain_graph=True)[0])
+        for name, both in read.items()}
+
+
+def _wrong_tensor(name, student, teacher, gradient):
+    if student.shape != teacher.shape or not torch.allclose(student, teacher, rtol=1e-4, atol=1e-5):
         return 'student and teacher read different tensors'
-    if name == 'logits':
-        return ''
-    grad, = torch.autograd.grad(given.square().sum(), values[1], allow_unused=True)
-    return '' if grad is not None and grad.abs().sum() > 0 else 'inference does not read it'
+    if name == 'backbone' and (gradient is None or not gradient.abs().sum() > 0):
+        return 'inference does not read it'
+    return ''
 
 
 __all__ = ['TERMS', 'check']

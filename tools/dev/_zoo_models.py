@@ -5,6 +5,7 @@ import os
 
 import mmseg
 from mmengine.config import Config
+from mmseg.models.backbones import ResNeSt, ResNet, ResNeXt
 
 ROOT = os.path.join(os.path.dirname(mmseg.__file__), '.mim', 'configs')
 #: what does not make another model: weights, classes, sizes, how it is tested
@@ -12,6 +13,18 @@ _IGNORED = {'pretrained', 'init_cfg', 'checkpoint', 'num_classes', 'class_weight
             'depth', 'img_size', 'size', 'drop_path_rate', 'norm_cfg', 'num_layers', 'depths',
             'loss_weight', 'dataset_name', 'min_kept', 'pretrain_img_size', '_scope_',
             'test_crop_size', 'sampler', 'align_corners'}
+
+#: of the transformers of one image size; no size that is tried anyway
+_IMAGE = (96, 96)
+#: of a transformer decoder: one for each of the levels that it reads in turn
+_LAYERS = 3
+
+
+def one_block_per_stage():
+    """Make every ResNet of this process as shallow as it gets."""
+    for family in (ResNet, ResNeXt, ResNeSt):
+        family.arch_settings = {depth: (block, (1, 1, 1, 1))
+                                for depth, (block, _) in family.arch_settings.items()}
 
 
 def model_of(config):
@@ -27,7 +40,8 @@ def model_of(config):
 
 
 def _shrink(node):
-    """No weights to download, BN instead of SyncBN, one layer per output or stage."""
+    """No weights to download, BN instead of SyncBN, one layer per output or stage, small
+    images."""
     if isinstance(node, (list, tuple)):
         for item in node:
             _shrink(item)
@@ -43,9 +57,18 @@ def _shrink(node):
         node['num_layers'], node['out_indices'] = len(out), type(out)(range(len(out)))
         if 'num_heads' not in node:
             node['num_layers'], node['out_indices'] = layers, out
-    for key in ('depths', 'num_layers'):
+    for key in ('depths', 'num_layers', 'num_blocks'):
         if isinstance(node.get(key), (list, tuple)):
             node[key] = type(node[key])(1 for _ in node[key])
+    if 'num_modules' in node:
+        node['num_modules'] = 1
+    for part in ('encoder', 'transformer_decoder'):  # of a head that classifies masks
+        if isinstance(node.get(part), dict) and node[part].get('num_layers', 0) > _LAYERS:
+            node[part]['num_layers'] = _LAYERS
+    if 'img_size' in node and node.get('patch_size', 16) == 16:
+        node['img_size'] = _IMAGE
+    if isinstance(node.get('text_encoder'), dict):
+        node['text_encoder'].update(num_layers=1, templates=['a photo of a {}.'])
     for value in node.values():
         _shrink(value)
 
@@ -82,4 +105,4 @@ def _depth(model):
     return (backbone.get('backbone_cfg') or backbone).get('depth') or 0
 
 
-__all__ = ['ROOT', 'distinct_models', 'model_of']
+__all__ = ['distinct_models', 'model_of', 'one_block_per_stage']

@@ -1,8 +1,9 @@
 """Every distinct model of mmseg's zoo as student and teacher: how many of how many work?
 
-    python tools/dev/zoo.py                        # all; hours on one core, goes on if interrupted
+    python tools/dev/zoo.py                      # all: 15 minutes; goes on where it was stopped
+    python tools/dev/zoo.py --again 'pidnet|knet'  # all, these anew
+    python tools/dev/zoo.py --match 'pidnet|knet'  # only these, nothing written
     python tools/dev/zoo.py --sample 4             # today's four; another day, other four
-    python tools/dev/zoo.py --match 'pidnet|knet'
 
 A model counts if it builds and takes a stock training step here, without downloads. Then it
 is distilled from the same config with other weights, with a logits term (CWD) and with a
@@ -18,18 +19,22 @@ where a model is worse than written there.
 import argparse
 import datetime
 import json
-import multiprocessing
+import multiprocessing.connection
 import random
 import re
+import resource
+import signal
+import subprocess
 import sys
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'benchmarks'))
 import torch
 from _zoo_check import TERMS, check
-from _zoo_models import distinct_models, model_of
+from _zoo_models import distinct_models, model_of, one_block_per_stage
 from common import RESULTS, head
 from mmengine.logging import MMLogger
 
@@ -44,18 +49,21 @@ def parse_args(argv=None):
                         help='of the sample (default: the day)')
     parser.add_argument('--match', metavar='REGEX', default='', help='only configs that match')
     parser.add_argument('--jobs', type=int, default=1, help='processes at a time')
-    parser.add_argument('--limit', type=float, default=900, help='seconds per model (%(default)s)')
-    parser.add_argument('--fresh', action='store_true',
-                        help='forget what an interrupted run of the whole zoo has found')
+    parser.add_argument('--limit', type=int, default=300,
+                        help='CPU seconds per model (%(default)s)')
+    parser.add_argument('--again', metavar='REGEX', help='with the whole zoo: forget what earlier '
+                        'runs found of configs that match')
     return parser.parse_args(argv)
 
 
 # ---- one process for each model -----------------------------------------------------------
-def _child(config, pipe):
+def _child(config, pipe, limit):
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
     warnings.simplefilter('ignore')
     torch.set_num_threads(1)
+    one_block_per_stage()
     MMLogger.get_instance('zoo', logger_name='zoo', log_level='ERROR')
-    pipe.send(check(model_of(config)))
+    pipe.send(dict(check(model_of(config)), seconds=round(time.process_time(), 1)))
 
 
 def results_of(configs, jobs, limit):
@@ -64,26 +72,25 @@ def results_of(configs, jobs, limit):
     while left or running:
         while left and len(running) < jobs:
             config, (ours, theirs) = left.pop(0), context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(config, theirs))
+            process = context.Process(target=_child, args=(config, theirs, limit))
             process.start()
             theirs.close()
-            running.append((config, process, ours, time.monotonic()))
+            running.append((config, process, ours))
+        multiprocessing.connection.wait([pipe for _, _, pipe in running])
         for item in list(running):
-            config, process, pipe, start = item
-            over = time.monotonic() - start > limit
-            if not (pipe.poll(0.2) or over or not process.is_alive()):
+            config, process, pipe = item
+            if not pipe.poll():
                 continue
             running.remove(item)
             try:
-                result = pipe.recv() if pipe.poll() else None
+                result = pipe.recv()
             except EOFError:
-                result = None
-            if result is None:
-                why = f'longer than {limit:g} s' if over else f'died ({process.exitcode})'
-                result = dict(stock='', student='', **dict.fromkeys(TERMS, why))
-            process.kill()
+                process.join()
+                why = f'longer than {limit} s of CPU' if process.exitcode == -signal.SIGXCPU \
+                    else f'died ({process.exitcode})'
+                result = dict(stock='', **dict.fromkeys(TERMS, why), seconds=0.)
             process.join()
-            yield config, dict(result, seconds=round(time.monotonic() - start, 1))
+            yield config, result
 
 
 # ---- what is found ------------------------------------------------------------------------
@@ -112,11 +119,13 @@ def render(report):
     lines = ['| | models |', '|---|---|']
     for name, (good, count) in summary(rows).items():
         lines.append(f'| {name} term | {good} of {count} |')
-    configs = sum(row['configs'] for row in rows.values())
-    lines += ['', f"{configs} configs of mmseg's zoo hold {len(rows)} distinct models (depth, "
-              f"crops, classes and weights ignored); {len(report['unread'])} configs need a "
-              f"package that is not here. {report['date']}, torch {report['torch']}, "
-              f"`{report['command']}`."]
+    commits = Counter(row['commit'] for row in rows.values())
+    tried = f"{len(rows)} of {report['distinct']} were tried, with mmkd as of " + ', '.join(
+        f'{commit} ({count})' for commit, count in commits.most_common())
+    lines += ['', f"{report['configs']} configs of mmseg's zoo hold {report['distinct']} distinct "
+              f"models (depth, crops, classes and weights ignored); {len(report['unread'])} more "
+              f"need a package that is not here. {tried}. {report['date']}, torch "
+              f"{report['torch']}, `{report['command']}`."]
     worse = {config: row for config, row in rows.items()
              if row['stock'] or any(row.get(name) for name in TERMS)}
     if worse:
@@ -128,27 +137,55 @@ def render(report):
     return '\n'.join(lines) + '\n'
 
 
-def _read_progress(fresh):
-    if fresh or not PROGRESS.is_file():
-        return {}
-    return {row.pop('config'): row for row in map(json.loads, PROGRESS.read_text().splitlines())}
+def _read_progress(again):
+    lines = PROGRESS.read_text().splitlines() if PROGRESS.is_file() else []
+    rows = {row.pop('config'): row for row in map(json.loads, lines)}
+    return {config: row for config, row in rows.items()
+            if again is None or not re.search(again, config)}
+
+
+def _write_progress(rows):
+    PROGRESS.parent.mkdir(parents=True, exist_ok=True)
+    PROGRESS.write_text(''.join(json.dumps(dict(row, config=config)) + '\n'
+                                for config, row in rows.items()))
+
+
+def code():
+    """The commit that last changed mmkd, with a + if mmkd was changed since."""
+    def git(*words):
+        return subprocess.run(['git', *words, '--', ':/mmkd'], cwd=Path(__file__).parent,
+                              check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+    return git('log', '-1', '--format=%h') + '+' * bool(git('status', '--porcelain'))
+
+
+def _families_in_turn(configs):
+    """The first model of every folder, then the second, ...: an early end leaves no family out."""
+    configs, seen, order = list(configs), Counter(), {}
+    for config in configs:
+        family = config.partition('/')[0]
+        order[config] = seen[family]
+        seen[family] += 1
+    return sorted(configs, key=order.get)
 
 
 def whole(args):
+    """All models; what is known when it is interrupted is written, too."""
     models, unread = distinct_models()
-    PROGRESS.parent.mkdir(parents=True, exist_ok=True)
-    rows = _read_progress(args.fresh)
-    with open(PROGRESS, 'w' if args.fresh else 'a') as file:
-        left = [config for config in models if config not in rows]
-        print(f'{len(models)} models, {len(left)} left to try', flush=True)
+    rows, commit = _read_progress(args.again), code()
+    left = _families_in_turn(config for config in models if config not in rows)
+    print(f'{len(models)} models, {len(left)} left to try', flush=True)
+    try:
         for config, row in results_of(left, args.jobs, args.limit):
-            rows[config] = dict(row, configs=models[config])
-            file.write(json.dumps(dict(rows[config], config=config)) + '\n')
-            file.flush()
+            rows[config] = dict(row, commit=commit)
             tell(config, row)
-    report = dict(head('cpu'), unread=unread, models={c: rows[c] for c in models})
-    (RESULTS / 'zoo.json').write_text(json.dumps(report, indent=1) + '\n')
-    (RESULTS / 'zoo.md').write_text(render(report))
+            _write_progress(rows)
+    finally:
+        report = dict(head('cpu'), configs=sum(models.values()), distinct=len(models),
+                      unread=unread, models={config: dict(rows[config], configs=count)
+                                             for config, count in models.items()
+                                             if config in rows})
+        (RESULTS / 'zoo.json').write_text(json.dumps(report, indent=1) + '\n')
+        (RESULTS / 'zoo.md').write_text(render(report))
     return report['models'], {}
 
 
@@ -168,15 +205,19 @@ def some(args):
     return rows, before
 
 
+def _wrong(row, name):
+    return row['stock'] or row[name]
+
+
 def main(args):
     rows, before = some(args) if args.match or args.sample is not None else whole(args)
     for name, (good, count) in summary(rows).items():
         print(f'{name} term: {good} of {count}')
-    worse = [config for config, row in rows.items() if any(
-        row.get(name) and not before.get(config, {}).get(name) for name in TERMS)]
+    worse = [config for config, row in rows.items() for name in TERMS if _wrong(row, name)
+             and not (config in before and _wrong(before[config], name))]
     if worse:
-        print(f"worse than written in {RESULTS / 'zoo.json'}: {', '.join(worse)}"
-              if before else f"not perfect: {', '.join(worse)}")
+        print(f'{"worse than written" if before else "not perfect"}: '
+              + ', '.join(dict.fromkeys(worse)))
     return 1 if worse and (args.match or args.sample is not None) else 0
 
 
