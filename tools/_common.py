@@ -1,6 +1,7 @@
 """What the tools share: their options, and errors as one line instead of a traceback."""
 import argparse
 import os
+import re
 import sys
 import traceback
 
@@ -20,6 +21,25 @@ from mmkd.utils.configs import read_config
 from mmkd.utils.recipes import recipe_names
 
 
+class ConfigOptions(DictAction):
+    """Config values of the command line, and the words that were typed, as ``<dest>_given``."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for word in values:
+            key, equals, value = word.partition('=')
+            if not key or not equals:
+                raise argparse.ArgumentError(self, f'{word!r} is no KEY=VALUE')
+            if re.search(r'(^|[\[(,])\s*(dict\(|\{)', value):
+                raise argparse.ArgumentError(
+                    self, f'{word!r}: a dict cannot be written here. Set its keys one by one '
+                    f'({key}.key=value), or write it in a config')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, RecursionError, ValueError) as error:
+            raise argparse.ArgumentError(self, f"{' '.join(values)}: {error}") from error
+        setattr(namespace, f'{self.dest}_given', values)
+
+
 def add_run_options(parser):
     """The options that train.py and test.py have in common."""
     parser.add_argument('--work-dir', help='where logs, checkpoints and results go '
@@ -34,7 +54,7 @@ def add_run_options(parser):
 
 
 def add_cfg_options(parser):
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, default={}, metavar='K=V',
                         help='override config values, e.g. '
                         'model.distillations.logits.weight=5 train_cfg.max_iters=100')
 

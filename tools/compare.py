@@ -12,18 +12,9 @@ import signal
 import sys
 
 import _common
-from mmengine.config import DictAction
 
 from mmkd.apis import recipes
 from mmkd.results.comparison import Plan, run_comparison
-
-
-class Options(DictAction):
-    """Config values, and the words that were typed."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        super().__call__(parser, namespace, values, option_string)
-        setattr(namespace, f'{self.dest}_given', values)
 
 
 def at_least(least):
@@ -60,8 +51,8 @@ def parse_args(argv=None):
                         help='rows of predictions.png (default: 4)')
     for whose, options in (('the student', '--cfg-options'),
                            ('the teacher that is trained', '--teacher-cfg-options')):
-        parser.add_argument(options, nargs='+', action=Options, default={}, metavar='K=V',
-                            help=f'override config values of {whose}, e.g. train_cfg.max_iters=100')
+        parser.add_argument(options, nargs='+', action=_common.ConfigOptions, default={},
+                            metavar='K=V', help=f'override config values of {whose}, e.g. train_cfg.max_iters=100')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     parser.set_defaults(cfg_options_given=[], teacher_cfg_options_given=[])
     return parser.parse_args(argv)

@@ -51,6 +51,18 @@ def save_predictions(cfg, folder):
         metric.update(output_dir=folder, keep_results=True)
 
 
+def need_own_names(contents, option):
+    """Refuse pictures of which one would be written over the other: mmseg names what it writes
+    after the file alone, without its folders."""
+    seen = {}
+    for path in (path for found in contents for path in found.pictures):
+        name = os.path.splitext(os.path.basename(path))[0]
+        if seen.setdefault(name, path) != path:
+            raise ValueError(f'{option}: {seen[name]} and {path} would be written to one file; '
+                             'test one folder after the other (test_dataloader.dataset.'
+                             'data_prefix)')
+
+
 def paint(cfg, folder):
     """Let the visualization hook save every picture into ``folder``."""
     check_writable(folder, '--show-dir')
@@ -71,7 +83,10 @@ def main(args):
     read = read_config(args.config)
     name = os.path.splitext(os.path.basename(args.config))[0]
     cfg = _common.apply_run_options(student_only(read), args, name)
-    check_datasets(cfg, ['test_dataloader'])
+    contents = check_datasets(cfg, ['test_dataloader'])
+    for option in ('show_dir', 'out'):
+        if getattr(args, option):
+            need_own_names(contents, f"--{option.replace('_', '-')}")
     if args.show_dir:
         paint(cfg, args.show_dir)
     if args.out:

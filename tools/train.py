@@ -64,7 +64,7 @@ def main(args):
     use_cpu_amp(cfg)
     start = find_start(cfg, args.resume)
     if args.check:
-        print(check_training(cfg))
+        print(check_training(cfg, start))
         return
     check_datasets(cfg)
     use_cpu_processes(cfg)

@@ -6,14 +6,14 @@ from logging import FileHandler
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 from torch import nn
 
 from .data_check import check_datasets
+from .resuming import check_found
+from .runners import need_data, runner_class
 
 
-def check_training(cfg):
+def check_training(cfg, start=(None, None)):
     """Make a training of ``cfg`` in memory, up to its first step, and describe it.
 
     Data sets, networks, weights, terms, evaluation and optimizer are built as ``train.py`` builds
@@ -21,6 +21,8 @@ def check_training(cfg):
 
     Args:
         cfg (Config): As for the Runner. It is not changed.
+        start (tuple): What training goes on or starts from; see
+            :func:`~mmkd.apis.resuming.find_start`.
 
     Returns:
         str: What will be trained, with what, on what and for how long, line by line.
@@ -34,12 +36,17 @@ def check_training(cfg):
         runner = _runner(cfg, folder)
         try:
             model = runner.model
+            check_found(model, cfg, start)
             optim_wrapper = _optim_wrapper(runner)
             model.init_weights()
-            train_loop = runner.build_train_loop(runner._train_loop)
+            train_loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
+            _schedule_lr(runner, optim_wrapper)
             if runner._val_loop is not None:
                 runner.build_val_loop(runner._val_loop)
             batch = _first_batch(train_loop.dataloader)
+            # As the Runner notes them when training begins: schedules ask for it.
+            runner.message_hub.update_info('iter', 0)
+            runner.message_hub.update_info('max_iters', train_loop.max_iters)
             seen, losses = _first_step(model, batch, optim_wrapper)
         finally:
             for handler in [h for h in runner.logger.handlers if isinstance(h, FileHandler)]:
@@ -63,7 +70,7 @@ def _runner(cfg, folder):
         if cfg.get(loader) is not None:  # in this process, where an error is the error itself
             cfg[loader].update(num_workers=0, persistent_workers=False)
             cfg[loader].pop('prefetch_factor', None)
-    return RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+    return runner_class(cfg).from_cfg(cfg)
 
 
 def _optim_wrapper(runner):
@@ -76,9 +83,20 @@ def _optim_wrapper(runner):
     return wrapper
 
 
+def _schedule_lr(runner, optim_wrapper):
+    """What the schedules make of the learning rate in the first step."""
+    runner.optim_wrapper = optim_wrapper
+    if runner.param_schedulers is None:
+        return
+    try:
+        runner.build_param_scheduler(runner.param_schedulers)
+    except Exception as error:
+        raise ValueError(f'param_scheduler cannot be built: {type(error).__name__}: {error}'
+                         ) from error
+
+
 def _first_batch(loader):
-    if len(loader.dataset) == 0:  # an InfiniteSampler would look for a picture for ever
-        raise ValueError('the data set of train_dataloader is empty')
+    need_data(loader)
     try:
         return next(iter(loader))
     except StopIteration:

@@ -15,13 +15,15 @@ _FILES, _MASKS = 5000, 8  # how many files are looked for, how many masks are re
 class Contents:
     """What was found in a dataset.
 
-    ``classes`` is its number of classes, or None if it does not say; ``problems`` are messages.
+    ``classes`` is its number of classes, or None if it does not say; ``problems`` are messages;
+    ``pictures`` has the paths of those that were found.
     """
     loader: str
     kind: str
     count: int = 0
     classes: int | None = None
     problems: list = field(default_factory=list)
+    pictures: list = field(default_factory=list)
 
 
 def read_contents(cfg, loader, scope=None):
@@ -77,6 +79,7 @@ def _look_for_files(dataset, contents, with_masks):
         contents.problems.append(f'{where}: {str(error) or type(error).__name__}')
         return
     contents.count = len(samples)
+    contents.pictures = [sample['img_path'] for sample in samples if 'img_path' in sample]
     if not samples and dataset.ann_file and os.path.isfile(dataset.ann_file):
         contents.problems.append(f'{where}: {dataset.ann_file} names no picture')
     elif not samples:

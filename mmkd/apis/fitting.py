@@ -3,7 +3,7 @@ import contextlib
 
 from ..models.teacher import build_model, named_teachers
 from ..utils.checkpoint import load_checkpoint_file
-from ..utils.weights import misfit, weights_in
+from ..utils.weights import misfit, not_finite, weights_in
 
 
 def fitting_weights(model, checkpoint, cfg):
@@ -21,7 +21,7 @@ def fitting_weights(model, checkpoint, cfg):
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It cannot be read or does not fit.
+        ValueError: It cannot be read, does not fit, or holds NaN or infinite values.
     """
     loaded = load_checkpoint_file(checkpoint)
     state = {key: value for key, value in weights_in(loaded, checkpoint).items()
@@ -29,6 +29,9 @@ def fitting_weights(model, checkpoint, cfg):
     own = model.state_dict()
     problem = misfit(own, state)
     if problem is None:
+        broken = not_finite(own, state)
+        if broken:
+            raise ValueError(f'{checkpoint!r} {broken}')
         return {key: state.get(key, value) for key, value in own.items()}, loaded
     teachers = cfg.model.get('teacher')
     what = 'model' if teachers is None else 'student'

@@ -51,7 +51,7 @@ def build_runner(cfg, model, record=True):
         record (bool): Write the config into the work dir, as the record of a training.
             It is in the run's dated folder in any case.
     """
-    cls = _runner_class(cfg)
+    cls = runner_class(cfg)
     use_safe_loading()
     state = random_state()
 
@@ -59,6 +59,11 @@ def build_runner(cfg, model, record=True):
         def build_model(self, model_cfg):
             set_random_state(state)  # the Runner has seeded anew
             return model
+
+        def build_train_loop(self, loop):
+            loop = super().build_train_loop(loop)
+            need_data(loop.dataloader)
+            return loop
 
         @master_only
         def dump_config(self):
@@ -72,7 +77,19 @@ def build_runner(cfg, model, record=True):
     return runner
 
 
-def _runner_class(cfg):
+def need_data(loader):
+    """Raise ValueError for an empty data set: an InfiniteSampler would look for a picture for
+    ever."""
+    if hasattr(loader.dataset, '__len__') and len(loader.dataset) == 0:
+        raise ValueError('the data set of train_dataloader is empty')
+
+
+def runner_class(cfg):
+    """The Runner's class that ``runner_type`` names.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
     kind = cfg.get('runner_type', 'Runner')
     if inspect.isclass(kind):
         return kind

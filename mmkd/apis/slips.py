@@ -47,8 +47,8 @@ def check_model(cfg):
                          f'nothing would be distilled{misspelt or ": write " + _WRITE}')
 
 
-def merge_options(cfg, options):
-    """Put the command line's ``--cfg-options`` into ``cfg``.
+def merge_options(cfg, options, flag='--cfg-options'):
+    """Put the command line's ``--cfg-options`` (or those of another ``flag``) into ``cfg``.
 
     Raises:
         ValueError: An option that nothing would read. mmengine makes a new key of a misspelt
@@ -58,14 +58,29 @@ def merge_options(cfg, options):
     for option in options:
         first = option.partition('.')[0]
         if first == 'distillations' and is_distiller(cfg.get('model')):
-            raise ValueError(f'--cfg-options {option}: what is trained stands in the model; write '
+            raise ValueError(f'{flag} {option}: what is trained stands in the model; write '
                              f'model.{option}')
         if first not in cfg and first not in read:
             raise ValueError(
-                f'--cfg-options {option}: the config has no {first!r}, and nothing would read it'
+                f'{flag} {option}: the config has no {first!r}, and nothing would read it'
                 + did_you_mean(first, sorted({*cfg, *read})))
+        _check_places(cfg, option, flag)
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError, IndexError) as error:
         text = error.args[0] if error.args else error
-        raise ValueError(f"--cfg-options {' '.join(options)}: {text}") from error
+        raise ValueError(f"{flag} {' '.join(options)}: {text}") from error
+
+
+def _check_places(cfg, option, flag):
+    """A number in a key is a place in a list; where there is no list, mmengine would make a dict."""
+    value, path = cfg, []
+    for part in option.split('.'):
+        if part.isdecimal() and not isinstance(value, (list, tuple)) and not (
+                isinstance(value, dict) and part in value):
+            raise ValueError(f"{flag} {option}: {'.'.join(path)} is no list, so nothing is at its "
+                             f'place {part}: write what is to stand there in a config')
+        path.append(part)
+        value = value.get(part) if isinstance(value, dict) else (
+            value[int(part)] if part.isdecimal() and int(part) < len(value) else None
+        ) if isinstance(value, (list, tuple)) else None

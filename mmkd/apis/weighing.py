@@ -11,7 +11,7 @@ import time
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import Runner, set_random_seed
+from mmengine.runner import set_random_seed
 from torch import nn
 
 from ..engine.randomness import random_state, set_random_state
@@ -19,6 +19,7 @@ from ..models.teacher import load_weights
 from ..utils.checkpoint import load_checkpoint_file
 from .data_check import check_datasets
 from .gradients import measure
+from .runners import build_model, build_runner
 
 
 def weigh(cfg, batches=8, after=(0,), checkpoints=(), ratio=1., progress=None):
@@ -57,11 +58,12 @@ def weigh(cfg, batches=8, after=(0,), checkpoints=(), ratio=1., progress=None):
     with tempfile.TemporaryDirectory() as folder:
         try:
             cfg.work_dir = folder
-            runner = Runner.from_cfg(cfg)
-            if not isinstance(getattr(runner.model, 'distiller', None), nn.ModuleDict):
+            model = build_model(cfg)
+            if not isinstance(getattr(model, 'distiller', None), nn.ModuleDict):
                 raise ValueError(f'{cfg.filename!r} has no distiller, so there is no term to '
                                  'weigh: give a config with a teacher, or --student, --teacher '
                                  'and --recipe')
+            runner = build_runner(cfg, model, record=False)
             runner.register_hook(hook)
             with contextlib.suppress(AllMeasured):
                 runner.train()

@@ -1,5 +1,5 @@
 """What a training must have in common with the checkpoint that it goes on from."""
-from ..utils.weights import misfit, weights_in
+from ..utils.weights import misfit, not_finite, weights_in
 
 #: where a checkpoint says what was distilled: {term: class of its loss}
 KEY = 'distillation'
@@ -24,7 +24,7 @@ def check_start(model, checkpoint, filename, resume):
 
     Raises:
         ValueError: It is of a training with a teacher and this is none, or the other way round,
-            of other terms, or of another model.
+            of other terms, or of another model; or it holds NaN.
     """
     own, state = model.state_dict(), weights_in(checkpoint, filename)
     if resume:
@@ -35,9 +35,14 @@ def check_start(model, checkpoint, filename, resume):
                 f'resume: {filename!r} is not of the training that this config describes: {problem}'
                 '. Resume with the config that train.py wrote into its work dir; to start a new '
                 f'training from its weights, use --cfg-options load_from={filename} instead')
-    elif not any(key in own and own[key].shape == value.shape for key, value in state.items()):
+    # Of any two networks some vectors are equally long.
+    elif not any(key in own and own[key].shape == value.shape for key, value in state.items()
+                 if value.ndim > 1):
         raise ValueError(f'load_from: nothing in {filename!r} fits this model: '
                          f'{misfit(own, state)}')
+    broken = not_finite(own, state)
+    if broken:
+        raise ValueError(f"{'resume' if resume else 'load_from'}: {filename!r} {broken}")
 
 
 def _check_distillation(checkpoint, now, filename):

@@ -12,6 +12,7 @@ from mmengine.dist import all_gather_object
 from mmengine.logging import print_log
 from torch import nn
 
+from .schedules import never_on
 from .taps import find_module
 
 #: Factors on the loss to try, in turn, until the gradient is finite and not zero: half
@@ -71,6 +72,7 @@ class FirstStep:
         self.student = student
         self.ignore_index, self.num_classes = ignore_index, num_classes
         self.done = set()  # names of the terms that were seen to teach
+        self._off = set()  # names of those that are off now and will come
 
     def __call__(self, term, values, student, teacher, extras):
         """Refuse ``term`` if it teaches nothing; wait if this batch has nothing to teach.
@@ -108,6 +110,19 @@ class FirstStep:
             self.done.add(name)
         elif all(text is not None for _, text in ranks):
             raise RuntimeError(where + ranks[0][1])
+
+    def is_off(self, term, time):
+        """Refuse a term that its schedule has off now, if it has it off in the whole training.
+
+        Raises:
+            RuntimeError: It does.
+        """
+        name = term.spec.name
+        if name not in self._off and never_on(term.spec.schedule, time.total):
+            raise RuntimeError(f'term {name!r} teaches the student nothing: its schedule, '
+                               f"{dict(term.spec.cfg['schedule'])}, has it off in all "
+                               f'{time.total} iterations of this training')
+        self._off.add(name)
 
     def _nothing_to_teach(self, term, student, teacher, extras):
         """Does the loss ask for labels, and none counts at the size of one of the maps?"""

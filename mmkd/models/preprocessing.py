@@ -35,6 +35,25 @@ def _pixels(preprocessor):
             getattr(preprocessor, 'pad_val', getattr(preprocessor, 'pad_value', None)))
 
 
+def allow_bare_images(preprocessor, bare_samples):
+    """Let training batches of images alone, without ``data_samples``, through ``preprocessor``.
+
+    Args:
+        preprocessor (nn.Module): A library's, which would refuse them.
+        bare_samples (callable): Images -> samples that know nothing but the size; it must be a
+            module's function, so that copies and pickles of the model have it.
+    """
+    preprocessor.register_forward_pre_hook(functools.partial(_add_samples, bare_samples),
+                                           with_kwargs=True)
+
+
+def _add_samples(bare_samples, module, args, kwargs):
+    data = args[0] if args else kwargs['data']
+    if isinstance(data, dict) and 'inputs' in data and not data.get('data_samples'):
+        data = dict(data, data_samples=bare_samples(data['inputs']))
+    return (data, *args[1:]), {key: value for key, value in kwargs.items() if key != 'data'}
+
+
 class RawBatch:
     """Keeps the batch that the student's data preprocessor was given, for one step."""
 

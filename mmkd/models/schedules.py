@@ -98,6 +98,14 @@ def _part(t, begin, end):
     return min(max((t.iteration - begin) / (end - begin), 0.), 1.)
 
 
+def never_on(schedule, total):
+    """Whether a schedule's factor is 0 in each of a training's ``total`` iterations.
+
+    Without a known length (None) nothing is claimed.
+    """
+    return total is not None and not any(schedule(Time(i, total)) for i in range(total))
+
+
 def build_schedule(cfg):
     """A function Time -> factor from ``dict(type=..., ...)`` (None: constant).
 

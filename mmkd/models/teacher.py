@@ -13,6 +13,7 @@ from mmengine.registry import DefaultScope
 from ..utils.checkpoint import load_checkpoint_file
 from ..utils.configs import load_model_config
 from ..utils.hints import refuse_unknown
+from ..utils.weights import in_front, not_finite, weights_in
 from .libraries import library_of
 from .mistakes import Mistakes
 from .taps import AllTapsRead, Recorder
@@ -148,13 +149,10 @@ def read_weights(checkpoint, label, trust=False):
     """
     try:
         loaded = load_checkpoint_file(checkpoint, 'cpu', trust)
+        state = weights_in(loaded, checkpoint)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f'{label}: {error}') from error
-    state = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not any(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ValueError(f'{label}: {checkpoint!r} holds no state_dict')
-    return {key.removeprefix('module.'): value for key, value in state.items()
-            if not key.startswith('distiller.')}
+    return {key: value for key, value in state.items() if not key.startswith('distiller.')}
 
 
 def fit_weights(model, state, checkpoint, label):
@@ -171,30 +169,23 @@ def fit_weights(model, state, checkpoint, label):
     other = [f'{key} ({tuple(state[key].shape)} in the file, {tuple(value.shape)} in the model)'
              for key, value in own.items()
              if key in state and state[key].shape != value.shape]
-    if missing or other:
+    kinds = [f'{key} ({state[key].dtype} in the file, {value.dtype} in the model)'
+             for key, value in own.items() if key in state and value.is_floating_point()
+             and not state[key].is_floating_point()]
+    if missing or other or kinds:
         problems = [f'{len(missing)} keys are missing: {_some(missing)}'] if missing else []
         problems += [f'{len(other)} have another shape: {_some(other)}'] if other else []
+        problems += [f'{len(kinds)} are of another kind: {_some(kinds)}'] if kinds else []
         extra = [key for key in state if key not in own]
         if missing and extra:
             problems.append(f'{len(extra)} keys in the file fit nothing: {_some(extra)}')
+            problems += in_front(own, state)
         raise ValueError(f"{label}: {checkpoint!r} does not fit {type(model).__name__}: "
                          + '; '.join(problems) + '. Is it the checkpoint of this config?')
-    _refuse_broken(own, state, checkpoint, label)
-    model.load_state_dict({key: state.get(key, value) for key, value in own.items()})
-
-
-def _refuse_broken(own, state, checkpoint, label):
-    """NaN or infinities, but for those that the model has by itself (a mask of -inf)."""
-    broken = []
-    for key, value in own.items():
-        loaded = state.get(key, value)
-        bad = loaded.isnan() | (loaded.isinf() & ~value.isinf())
-        if bad.any():
-            broken.append(f'{key} ({int(bad.sum())} of {bad.numel()} values)')
+    broken = not_finite(own, state)
     if broken:
-        raise ValueError(f'{label}: {checkpoint!r} holds NaN or infinite values: {_some(broken)}. '
-                         'Its training diverged, or the file is damaged: use an earlier '
-                         'checkpoint of it')
+        raise ValueError(f'{label}: {checkpoint!r} {broken}')
+    model.load_state_dict({key: state.get(key, value) for key, value in own.items()})
 
 
 def _some(names, count=8):

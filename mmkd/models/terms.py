@@ -46,6 +46,7 @@ class Term(nn.Module):
         parameters = list(inspect.signature(self.loss.forward).parameters.values())[2:]
         known = [*extras, 'progress']
         self.wants = [p.name for p in parameters if p.name in known]
+        self._parts = None  # names of the losses, of a loss that gives several
         for p in parameters:
             if p.name not in known and p.default is p.empty and p.kind not in (
                     p.VAR_POSITIONAL, p.VAR_KEYWORD):
@@ -92,10 +93,11 @@ class Term(nn.Module):
                     f"{tuple(examples['student'].shape)} (student) and "
                     f"{tuple(examples['teacher'].shape)} (teacher): "
                     f'{type(error).__name__}: {error}') from error
-        parts = value.values() if isinstance(value, dict) else [value]
-        if not all(isinstance(part, torch.Tensor) for part in parts):
+        parts = value if isinstance(value, dict) else {'': value}
+        if not parts or not all(isinstance(part, torch.Tensor) for part in parts.values()):
             raise ValueError(f'{type(self.loss).__name__} must return a tensor or a dict of '
                              f'tensors by name, not {value!r}')
+        self._parts = list(value) if isinstance(value, dict) else None
 
     def connect(self, student, teacher):
         """Both sides after their connectors."""
@@ -133,14 +135,21 @@ class Term(nn.Module):
         if factor == 0:
             # Touch the connectors: DDP waits for a gradient of every parameter.
             # (times 0 before the sum, which could overflow in fp16.)
-            zero = sum((x * 0).sum() for x in (student, *self.parameters()))
-            return {f'loss_{self.spec.name}': zero.float()}
+            zero = sum((x * 0).sum() for x in (student, *self.parameters())).float()
+            if first_step is not None:
+                first_step.is_off(self, time)
+            return self._named(zero if self._parts is None else dict.fromkeys(self._parts, zero))
         value = self.compare(student, teacher, time, extras)
         if first_step is not None:
             first_step(self, value, student, teacher, extras)
+        return self._named({key: item * factor for key, item in value.items()}
+                           if isinstance(value, dict) else value * factor)
+
+    def _named(self, value):
+        """The losses by the names that are logged, the same ones whether the term is on or off."""
         if not isinstance(value, dict):
-            return {f'loss_{self.spec.name}': value * factor}
-        return {f'loss_{self.spec.name}_{key}': item * factor for key, item in value.items()}
+            return {f'loss_{self.spec.name}': value}
+        return {f'loss_{self.spec.name}_{key}': item for key, item in value.items()}
 
 
 class Extras:

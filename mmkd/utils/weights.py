@@ -17,7 +17,8 @@ def weights_in(loaded, filename):
     state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)} \
         if isinstance(state, dict) else {}
     if not state:
-        raise ValueError(f'{filename!r} holds no weights (no state_dict)')
+        keys = f"; it has {_some(list(map(str, loaded)))}" if isinstance(loaded, dict) else ''
+        raise ValueError(f'{filename!r} holds no weights (no state_dict{keys})')
     return {key.removeprefix('module.'): value for key, value in state.items()}
 
 
@@ -33,18 +34,37 @@ def misfit(own, state):
     parts = [f'{len(keys)} {text} ({_some(keys)})' for keys, text in (
         (other, 'have another shape'), (missing, 'are missing'),
         (extra, 'are in the file only')) if keys]
-    prefix = _prefix(own, state) if missing else None
-    if prefix:
-        parts.append(f'every key of the file has {prefix!r} in front')
-    elif missing and extra:
+    parts += in_front(own, state) if missing else []
+    if missing and extra and not in_front(own, state):
         parts.append(f'for the first that is missing{did_you_mean(missing[0], extra)[1:]}')
     return f'{len(fits) or "none"} of the {len(own)} keys fit; ' + ', '.join(parts)
 
 
-def _prefix(own, state):
-    """What stands in front of the keys that would fit without it."""
-    first = next(iter(state)).partition('.')[0] + '.'
-    return first if all(first + key in state for key in own if not key.endswith(_OPTIONAL)) else ''
+def not_finite(own, state):
+    """What is NaN or infinite of the values that ``own`` would get, in words; None if nothing is.
+
+    A model may have infinities by itself (a mask of -inf).
+    """
+    broken = []
+    for key, value in own.items():
+        if key in state and state[key].shape == value.shape:
+            loaded = state[key].to(value.device, value.dtype)  # float64 may overflow
+            bad = loaded.isnan() | (loaded.isinf() & ~value.isinf())
+            if bad.any():
+                broken.append(f'{key} ({int(bad.sum())} of {bad.numel()} values)')
+    return None if not broken else (
+        f'holds NaN or infinite values: {_some(broken)}. Its training diverged, or the file is '
+        'damaged: use an earlier checkpoint of it')
+
+
+def in_front(own, state):
+    """What stands in front of all keys of the file that would fit without it, as [text] or []."""
+    needed = [key for key in own if not key.endswith(_OPTIONAL)]
+    for prefix in dict.fromkeys(key.removesuffix(needed[0]) for key in state if needed
+                                and key.endswith('.' + needed[0])):
+        if all(prefix + key in state for key in needed):
+            return [f'every key of the file has {prefix!r} in front']
+    return []
 
 
 def _some(keys, count=4):

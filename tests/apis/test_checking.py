@@ -4,8 +4,9 @@ import sys
 
 import pytest
 import torch
+from mmengine.runner import Runner
 
-from mmkd.apis import check_training
+from mmkd.apis import check_training, find_start
 from tests.cli import ROOT, write_project
 from tests.helpers import runner_config, save_teacher, tiny_distiller, tiny_segmentor
 
@@ -75,6 +76,24 @@ def test_mistakes(work, change, part):
         check_training(cfg)
     assert part in str(told.value)
     assert left(work.parent) == []
+
+
+@pytest.mark.parametrize('schedule', [
+    dict(type='cosine'), dict(type='linear', begin=0.5), dict(type='stop', end=0.5)])
+def test_times_may_be_fractions_of_the_training(work, schedule):
+    terms = dict(logits=dict(tap='logits', loss=dict(type='mmkd.KDLoss'), schedule=schedule))
+    assert 'term logits' in check_training(config(work, terms))
+
+
+def test_what_training_would_go_on_from(work, tmp_path):
+    other = runner_config(tiny_segmentor(), tmp_path / 'other', iters=1)
+    Runner.from_cfg(other).train()
+    cfg, file = config(work), str(tmp_path / 'other' / 'iter_1.pth')
+    start = find_start(cfg, file)
+    with pytest.raises(ValueError, match='is of a training without a teacher'):
+        check_training(cfg, start)
+    cfg.resume, cfg.load_from = False, file
+    assert 'term logits' in check_training(cfg, find_start(cfg))
 
 
 def test_as_a_tool(tmp_path, monkeypatch, capsys):

@@ -146,6 +146,35 @@ def test_options_that_something_reads(folder):
     assert (cfg.model.distillations.logits.weight, cfg.randomness.seed, cfg.mine) == (5., 3, 4)
 
 
+@pytest.mark.parametrize('option', ['custom_hooks.0.type', 'train_cfg.0', 'mine.1.a'])
+def test_a_place_where_there_is_no_list(folder, option):
+    told(write(folder, more='mine = 3'), f'--cfg-options {option}: ', 'is no list', **{option: 5})
+
+
+def test_a_place_in_a_list(folder):
+    cfg = read_config(write(folder, more="mine = [dict(a=1)]\nby_number = {'0': 1}"))
+    merge_options(cfg, {'mine.0.a': 2, 'by_number.0': 3})
+    assert cfg.mine[0].a == 2 and cfg.by_number['0'] == 3
+
+
+@pytest.mark.parametrize('word, part', [
+    ('custom_hooks=[1,dict(a=1,b=2)]', 'a dict cannot be written here'),
+    ('custom_hooks=[dict(type="EMAHook")]', 'a dict cannot be written here'),
+    ("a={'b':1}", 'a dict cannot be written here'), ('a.b', "'a.b' is no KEY=VALUE"),
+    ('=3', "'=3' is no KEY=VALUE"), ('a=[[1,2],[3]', 'Imbalanced brackets')])
+def test_words_that_the_command_line_cannot_read(word, part, capsys):
+    for tool, args in (('train', ['x.py']), ('export_student', ['x.py', 'x.pth'])):
+        with pytest.raises(SystemExit) as stopped:
+            load_tool(tool).parse_args([*args, '--cfg-options', word])
+        assert stopped.value.code == 2
+        assert 'argument --cfg-options: ' in (text := capsys.readouterr().err) and part in text
+
+
+def test_words_that_it_can_read():
+    args = load_tool('train').parse_args(['x.py', '--cfg-options', 'a.b=[1,(2,3)]', 'c={d}', 'e='])
+    assert args.cfg_options == {'a.b': [1, (2, 3)], 'c': '{d}', 'e': ''}
+
+
 def test_an_option_through_a_value_that_has_no_keys(folder):
     told(write(folder), '--cfg-options model.type.name', 'cannot inherit',
          **{'model.type.name': 3})

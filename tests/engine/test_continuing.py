@@ -86,8 +86,20 @@ def test_a_start_of_which_nothing_fits_is_refused(files, tmp_path):
              weights_of(files / 'kd' / 'iter_1.pth')['state_dict'].items()}
     with pytest.raises(ValueError, match="nothing in 'x.pth' fits.*'encoder.' in front"):
         check_start(build(ALONE), dict(state_dict=other), 'x.pth', resume=False)
+    with pytest.raises(ValueError, match="nothing in 'x.pth' fits"):  # but for a few vectors
+        check_start(build(ALONE), build(tiny_segmentor('PSPHead', 12)).state_dict(), 'x.pth',
+                    resume=False)
     with pytest.raises(ValueError, match="'x.pth' holds no weights"):
         check_start(build(ALONE), dict(state_dict={}), 'x.pth', resume=False)
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_weights_that_are_not_finite_are_no_start(files, resume):
+    state = weights_of(files / 'kd' / 'iter_1.pth')
+    state['state_dict']['decode_head.conv_seg.bias'][1] = float('nan')
+    with pytest.raises(ValueError, match="'x.pth' holds NaN or infinite values: decode_head.conv_"
+                                         r'seg.bias \(1 of 4 values\)'):
+        check_start(build(tiny_distiller('kd')), state, 'x.pth', resume)
 
 
 def test_losses_that_are_gone_are_not_logged(files, tmp_path):

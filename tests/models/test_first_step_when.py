@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from mmengine.logging import MessageHub
 
 from mmkd.models.first_step import FirstStep
 from tests.helpers import build, make_batch, tiny_distiller
@@ -25,6 +26,44 @@ def test_a_term_is_looked_at_in_its_first_active_step_only(monkeypatch):
     for iteration in range(5):
         step(model, iteration)
     assert len(looks) == 1, 'off in steps 0 and 1, looked at in step 2, then no more'
+
+
+@pytest.fixture
+def of_ten_iterations():
+    hub = MessageHub.get_current_instance()
+    hub.update_info('max_iters', 10)
+    yield
+    hub.runtime_info.pop('max_iters')
+
+
+@pytest.mark.parametrize('schedule', [
+    dict(type='stop', end=0), dict(type='stop', begin=5, end=2),
+    dict(type='stop', begin=10, end=20),
+    dict(type='linear', begin=10, end=20), dict(type='linear', stop=0), dict(type='cosine', end=0),
+    dict(type='step', milestones=[0], gamma=0)])
+def test_a_term_that_is_never_on_is_refused(schedule, of_ten_iterations):
+    model = distiller(schedule=schedule)
+    with pytest.raises(RuntimeError, match="term 't' teaches the student nothing: its schedule, "
+                                           '.* has it off in all 10 iterations'):
+        step(model)
+
+
+@pytest.mark.parametrize('schedule', [
+    dict(type='stop', begin=9, end=10), dict(type='linear', begin=8, end=20),
+    dict(type='stop', begin=0, end=1), dict(type='linear')])
+def test_a_term_that_is_on_at_some_time_is_not(schedule, of_ten_iterations):
+    model = distiller(schedule=schedule)
+    for iteration in (0, 5, 9):  # resumed behind its end, too
+        step(model, iteration)
+
+
+def test_parts_of_a_loss_keep_their_names_while_it_is_off():
+    both = formula(lambda s, t: dict(a=s.square().mean(), b=s.mean()))
+    model = distiller(loss=both, schedule=dict(type='stop', begin=1, end=2))
+    logs = [step(model, iteration) for iteration in range(3)]
+    assert [[log[key] != 0 for key in ('loss_t_a', 'loss_t_b')] for log in logs] == [
+        [False, False], [True, True], [False, False]]
+    assert {frozenset(log) for log in logs} == {frozenset(logs[0])} and 'loss_t' not in logs[0]
 
 
 def test_one_term_that_teaches_does_not_cover_another():

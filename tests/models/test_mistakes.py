@@ -133,7 +133,8 @@ def test_missing_keys_and_other_shapes_are_listed(tmp_path):
     torch.save(dict(state_dict=dict(a=torch.ones(1))), checkpoint)
     assert ' in all)' in message_of(teacher=dict(config=config, checkpoint=checkpoint))
     torch.save(dict(meta='x', state_dict={}), checkpoint)
-    assert 'holds no state_dict' in message_of(teacher=dict(config=config, checkpoint=checkpoint))
+    assert 'holds no weights (no state_dict; it has meta, state_dict)' in message_of(
+        teacher=dict(config=config, checkpoint=checkpoint))
 
 
 def test_unreadable_checkpoints(tmp_path):

@@ -123,6 +123,38 @@ def test_values_that_are_not_finite_are_named(tmp_path, key, value):
         assert part in message
 
 
+@pytest.mark.parametrize('value, part', [
+    (torch.full((4,), 1e300, dtype=torch.float64), 'holds NaN or infinite values: {} (4 of 4'),
+    (torch.zeros(4, dtype=torch.int8), '{} (torch.int8 in the file, torch.float32 in the model)'),
+    (torch.zeros(4, dtype=torch.complex64), '{} (torch.complex64 in the file'),
+    ([0.] * 4, '1 keys are missing: {}'), (None, '1 keys are missing: {}')])
+def test_values_that_would_become_others_are_named(tmp_path, value, part):
+    config, checkpoint = save_teacher(tmp_path)
+    loaded, key = torch.load(checkpoint), 'decode_head.conv_seg.bias'
+    loaded['state_dict'][key] = value
+    torch.save(loaded, checkpoint)
+    message = message_of(teacher=dict(config=config, checkpoint=checkpoint))
+    assert 'teacher: ' in message and part.format(key) in message
+
+
+@pytest.mark.parametrize('prefix', ['model.', 'teacher.', 'net.encoder.'])
+def test_what_stands_in_front_of_all_keys_is_named(tmp_path, prefix):
+    config, checkpoint = save_teacher(tmp_path)
+    state = torch.load(checkpoint)['state_dict']
+    torch.save({**{prefix + key: value for key, value in state.items()}, 'other': torch.ones(1)},
+               checkpoint)
+    assert f'every key of the file has {prefix!r} in front' in message_of(
+        teacher=dict(config=config, checkpoint=checkpoint))
+
+
+def test_the_keys_of_a_file_without_weights_are_named(tmp_path):
+    config, checkpoint = save_teacher(tmp_path)
+    torch.save(dict(epoch=3, net=torch.load(checkpoint)['state_dict']), checkpoint)
+    message = message_of(teacher=dict(config=config, checkpoint=checkpoint))
+    assert 'teacher: ' in message
+    assert 'holds no weights (no state_dict; it has epoch, net)' in message
+
+
 def test_step_counters_may_be_missing_and_nothing_else(tmp_path):
     config, checkpoint = save_teacher(tmp_path)
     loaded = torch.load(checkpoint)

@@ -120,6 +120,13 @@ def test_a_checkpoint_that_is_not_the_students(project, here, tmp_path):
     torch.save([1, 2], tmp_path / 'list.pth')
     assert 'holds no weights' in here.fails('test.py', 'distill.py', tmp_path / 'list.pth',
                                             cwd=project)
+    torch.save({**student, 'decode_head.conv_seg.bias': torch.full((19,), torch.nan)},
+               tmp_path / 'nan.pth')
+    for tool, option in (('test.py', '--work-dir'), ('export_student.py', '--out')):
+        text = here.fails(tool, 'distill.py', tmp_path / 'nan.pth', option, tmp_path / 'new',
+                          cwd=project)
+        assert 'holds NaN or infinite values: decode_head.conv_seg.bias (19 of 19' in text
+        assert not (tmp_path / 'new').exists()
     text = here.fails('test.py', 'student.py', 'teacher.pth', cwd=project)
     assert 'does not hold exactly the model of this config' in text
 

@@ -18,6 +18,7 @@ class StopHook(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if batch_idx == self.at:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
             os.kill(os.getpid(), signal.SIGINT)
 """
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from ...registry import MODELS
 from ..libraries import library_of
-from ..preprocessing import RawBatch
+from ..preprocessing import RawBatch, allow_bare_images
 from ..schedules import now
 from ..taps import Recorder
 from ..terms import Extras
@@ -31,7 +31,7 @@ class OfflineDistiller(BaseModel):
             instead of a term removes one that a base config has.
         data_preprocessor (dict, optional): For a student that has none of its own.
         student_loss (bool): False: only the teachers teach. The student's own losses are not
-            computed, and the batches need no annotations.
+            computed, and the batches need no annotations; images alone are enough.
 
     Raises:
         ValueError: Anything that would fail, or do nothing, during training; one
@@ -64,6 +64,8 @@ class OfflineDistiller(BaseModel):
         #: names that are logged and never part of the sum
         self._weights = {f'weight_{term.spec.name}' for term in plan.terms if term.spec.changes}
         self._first_step = plan.first_step
+        if not student_loss:
+            allow_bare_images(student.data_preprocessor, library_of(student).bare_samples)
         self._raw_batch = RawBatch.attach(self.student.data_preprocessor) if any(
             t.own_inputs for t in self.teachers.values()) else None
 
@@ -155,7 +157,7 @@ class OfflineDistiller(BaseModel):
     def _run_student(self, inputs, data_samples):
         library = library_of(self.student)
         if not self.student_loss:
-            library.forward(self.student, inputs, data_samples or [],
+            library.forward(self.student, inputs, data_samples,
                             [source.path for source in self._counts])
             return {}
         try:

@@ -119,6 +119,13 @@ def forward(model, inputs, data_samples, paths=()):
     return last.predict(features, *previous, metas, model.test_cfg)
 
 
+def bare_samples(images):
+    """Samples of a batch (N, C, H, W), or of a list of images, that know nothing but the size."""
+    sizes = [tuple(image.shape[-2:]) for image in images]
+    return [SegDataSample(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size))
+            for size in sizes]
+
+
 def lacks_labels(data_samples):
     """Whether a sample of the batch has no annotation."""
     return not data_samples or any('gt_sem_seg' not in sample and 'gt_depth_map' not in sample

@@ -5,7 +5,7 @@ import os
 
 from mmengine.config import Config
 
-from ...apis import check_datasets, compose, student_only
+from ...apis import check_datasets, compose, merge_options, student_only
 from ...utils.checkpoint import safe_load
 from ...utils.configs import load_model_config, read_config
 from ...utils.recipes import recipe_names
@@ -101,8 +101,9 @@ class Plan:
             raise ValueError(f'{key}: {getattr(self.args, key)!r} is a distillation; give the '
                              f"plain {key}'s config")
         self.configs[key] = self._copy(cfg)
-        options = self.args.cfg_options if key == STUDENT else self.args.teacher_cfg_options
-        self.configs[key].merge_from_dict(options)
+        options, flag = (self.args.cfg_options, '--cfg-options') if key == STUDENT else (
+            self.args.teacher_cfg_options, '--teacher-cfg-options')
+        merge_options(self.configs[key], options, flag)
 
     @staticmethod
     def _copy(cfg):
@@ -127,7 +128,7 @@ class Plan:
         args = self.args
         cfg = compose(args.student, args.teacher, recipe, 'the teacher of the comparison')
         self.configs[name] = self._copy(cfg)
-        self.configs[name].merge_from_dict(args.cfg_options)
+        merge_options(self.configs[name], args.cfg_options)
 
     def _check_student(self):
         cfg, args = self.configs[STUDENT], self.args

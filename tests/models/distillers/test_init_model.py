@@ -60,5 +60,5 @@ def test_init_model_in_a_process_that_has_not_imported_mmkd(trained):
 def test_training_needs_its_teacher():
     """Only init_model's None means inference."""
     cfg = tiny_distiller('kd', tiny_segmentor())
-    with pytest.raises(TypeError, match='train_cfg'):
+    with pytest.raises(ValueError, match='train_cfg'):
         build(dict(cfg, train_cfg=dict(x=1)))

@@ -1,4 +1,6 @@
 """Batches without annotations: only the teacher teaches."""
+import copy
+
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
@@ -42,6 +44,21 @@ def test_the_teacher_alone_teaches(kind):
     assert any(key.startswith('backbone.') for key in changed)
     norm = next(m for m in model.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert norm.num_batches_tracked == 1, 'the student runs in train mode, once'
+
+
+@pytest.mark.parametrize('own_inputs', [False, True])
+@pytest.mark.parametrize('bare', [
+    lambda batch: dict(inputs=batch['inputs']), lambda batch: dict(batch, data_samples=None),
+    lambda batch: dict(batch, data_samples=[])], ids=['no_key', 'none', 'empty'])
+def test_images_alone_are_enough(bare, own_inputs):
+    teacher = tiny_segmentor('PSPHead', 12, **(dict(mean=[0.] * 3) if own_inputs else {}))
+    losses = []
+    for batch in (unlabelled(), bare(unlabelled())):
+        model = build(dict(tiny_distiller('kd', teacher=teacher), student_loss=False))
+        assert model.teachers['teacher'].own_inputs == own_inputs
+        torch.manual_seed(0)
+        losses.append(step(copy.deepcopy(model), batch)['loss_logits'])
+    assert losses[0] == losses[1] > 0
 
 
 def test_labels_are_left_aside_where_there_are_some():
