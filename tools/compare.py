@@ -52,7 +52,8 @@ def parse_args(argv=None):
     for whose, options in (('the student', '--cfg-options'),
                            ('the teacher that is trained', '--teacher-cfg-options')):
         parser.add_argument(options, nargs='+', action=_common.ConfigOptions, default={},
-                            metavar='K=V', help=f'override config values of {whose}, e.g. train_cfg.max_iters=100')
+                            metavar='K=V', help=f'override config values of {whose}, e.g. '
+                            'train_cfg.max_iters=100')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     parser.set_defaults(cfg_options_given=[], teacher_cfg_options_given=[])
     return parser.parse_args(argv)

@@ -8,7 +8,7 @@ from ..results.evidence import clean_head
 from ..utils.config_files import config_root
 from ..utils.configs import is_distiller, load_model_config, read_config, settle
 from ..utils.custom_modules import FOLDERS, imports_of
-from ..utils.recipes import join_recipes, read_recipe, recipe_names
+from ..utils.recipes import join_terms, read_recipe, recipe_names
 from .launch import use_stock_amp
 from .slips import check_model, need_model
 
@@ -38,7 +38,7 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
             problems.append(error)
         return None
 
-    distillations = tried(join_recipes, *names)
+    distillations = tried(join_terms, names)
     cfg = tried(read_config, student, 'student')
     if cfg is not None and cfg.get('model') is None:
         problems.append(ValueError(f'student: {student!r} has no model'))

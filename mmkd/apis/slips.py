@@ -73,7 +73,7 @@ def merge_options(cfg, options, flag='--cfg-options'):
 
 
 def _check_places(cfg, option, flag):
-    """A number in a key is a place in a list; where there is no list, mmengine would make a dict."""
+    """A number in a key is a place in a list; without a list, mmengine would make a dict."""
     value, path = cfg, []
     for part in option.split('.'):
         if part.isdecimal() and not isinstance(value, (list, tuple)) and not (

@@ -2,11 +2,13 @@
 import glob
 import os
 import re
+import sys
 
 from mmengine.config import Config
 
 from .config_files import config_root, read_file
 from .hints import did_you_mean
+from .paths import search
 
 
 def recipes():
@@ -24,8 +26,9 @@ def join_recipes(*names, **changes):
     ``feature``.
 
     Args:
-        names (str): Names of recipes, or paths of files with ``distillations``; several in
-            one string are separated by commas.
+        names (str): Names of recipes, or paths of files with ``distillations``, beside the
+            config that calls this or in the current folder; several in one string are
+            separated by commas.
         changes (dict): What else than in the recipes, by term, as a child config would write
             it: ``logits=dict(weight=5.)``; ``None`` removes a term.
 
@@ -36,9 +39,18 @@ def join_recipes(*names, **changes):
         FileNotFoundError: There is no such recipe; the message names near ones.
         ValueError: A recipe defines no terms, or a change is of a term that is not there.
     """
+    # mmengine runs a config as a file of that name.
+    writer = os.path.abspath(sys._getframe(1).f_code.co_filename)
+    return join_terms(names, changes, [os.path.dirname(writer), os.getcwd()])
+
+
+def join_terms(names, changes=None, folders=()):
+    """As :func:`join_recipes`, with paths looked for in ``folders``."""
+    names = recipe_names(*names)
     terms, versions = {}, {}  # versions: name in a recipe -> the different terms of that name
-    for name in recipe_names(*names):
-        for key, term in _read_terms(name).items():
+    for name in names:
+        file = name if name in recipes() or '::' in name else search(name, folders)
+        for key, term in _read_terms(file).items():
             known = versions.setdefault(key, [])
             if term in known:
                 continue
@@ -50,7 +62,7 @@ def join_recipes(*names, **changes):
                                  'name that is taken; rename it in that file')
             terms[own] = term
             known.append(term)
-    return _changed(terms, changes, names)
+    return _changed(terms, changes or {}, names)
 
 
 def recipe_names(*names):

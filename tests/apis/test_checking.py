@@ -64,6 +64,7 @@ def test_a_model_without_a_teacher(work):
     (lambda cfg: cfg.val_evaluator.update(type='IoUMetrics'), 'IoUMetrics'),
     (lambda cfg: cfg.train_cfg.update(max_iter=3), 'max_iter'),
     (lambda cfg: cfg.train_dataloader.dataset.update(length=0), 'train_dataloader is empty'),
+    (lambda cfg: cfg.param_scheduler[0].update(type='PolyLRR'), 'param_scheduler cannot be built'),
     (lambda cfg: cfg.train_dataloader.dataset.update(size='a'), 'train_dataloader cannot be load'),
     (lambda cfg: cfg.pop('train_dataloader'), 'no train_dataloader'),
     (lambda cfg: cfg.model.student.decode_head.update(loss_decode=dict(

@@ -40,6 +40,12 @@ def test_a_seed_is_drawn_and_noted(tmp_path):
     assert all(torch.equal(first[key], again[key]) for key in first)
 
 
+def test_an_empty_data_set_is_told_and_not_waited_for(tmp_path):
+    cfg = named(runner_config(tiny_segmentor(), tmp_path, length=0))
+    with pytest.raises(ValueError, match='the data set of train_dataloader is empty'):
+        build_runner(cfg, build_model(cfg)).train()
+
+
 def test_a_runner_that_builds_its_model_itself(tmp_path):
     @RUNNERS.register_module(force=True)
     class BuildsItself(Runner):

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmkd.apis import join_recipes, merge_options, prepare, recipes
 from mmkd.registry import MODELS
 from mmkd.utils.configs import load_model_config, read_config
+from tests.cli import load_tool
 from tests.helpers import build, save_teacher, tiny_distiller, tiny_segmentor
 
 MODEL = dict(_delete_=True, type='mmkd.OfflineDistiller', student='{{_base_.model}}',

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmkd.apis.weighing import weigh
@@ -69,6 +70,19 @@ def test_nothing_of_the_process_or_the_config_changes(tmp_path):
     assert os.listdir(tmp_path) == []
     assert after['python'] == before['python'] and torch.equal(after['torch'], before['torch'])
     assert torch.equal(after['numpy'][1], before['numpy'][1])
+
+
+def test_a_runner_of_the_users_own_trains_before_a_stage(tmp_path):
+    trained = []
+
+    @RUNNERS.register_module(force=True)
+    class WeighingRunner(Runner):
+        def train(self):
+            trained.append(self.work_dir)
+            return super().train()
+
+    weigh(config(tmp_path, 'kd', runner_type='WeighingRunner'), batches=1)
+    assert len(trained) == 1
 
 
 def test_a_students_own_checkpoint_has_no_connectors(tmp_path):

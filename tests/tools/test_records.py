@@ -1,6 +1,7 @@
 """test.py leaves the records of trainings alone, wants the right checkpoint, and paints; what a
 config and a Runner of the user's own mean in both tools."""
 import os
+import shutil
 
 import pytest
 import torch
@@ -171,6 +172,24 @@ def test_show_dir_and_out(project, here, tmp_path, without):
              tmp_path / 'painted', '--out', tmp_path / 'out', cwd=tmp_path)
     assert len(list((tmp_path / 'painted').rglob('*.png'))) == 2
     assert len(os.listdir(tmp_path / 'out')) == 2
+
+
+def test_pictures_that_would_be_written_over_each_other_are_told(project, here, tmp_path):
+    val = project / 'data' / 'leftImg8bit' / 'val'
+    first = sorted(val.rglob('*.png'))[0]
+    shutil.copytree(project / 'data', tmp_path, dirs_exist_ok=True)
+    for kind, suffix in (('leftImg8bit', '_leftImg8bit'), ('gtFine', '_gtFine_labelTrainIds')):
+        (tmp_path / kind / 'val' / 'other').mkdir()
+        name = first.name.replace('_leftImg8bit', suffix)
+        city = first.parent.name
+        shutil.copy(tmp_path / kind / 'val' / city / name, tmp_path / kind / 'val' / 'other')
+    torch.save(build(tiny_segmentor(num_classes=19)).state_dict(), tmp_path / 'x.pth')
+    for option in ('--show-dir', '--out'):
+        text = here.fails('test.py', 'student.py', tmp_path / 'x.pth', option, tmp_path / 'new',
+                          '--cfg-options', f'test_dataloader.dataset.data_root={tmp_path}',
+                          cwd=project)
+        assert text.startswith(f'{option}: ') and 'would be written to one file' in text
+        assert text.count(first.name) == 2 and not (tmp_path / 'new').exists()
 
 
 # ---- runner_type ------------------------------------------------------------------------

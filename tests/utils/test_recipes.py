@@ -23,6 +23,25 @@ def own_recipe(path, **terms):
     return str(path)
 
 
+@pytest.mark.parametrize('where', ['config', 'base', 'current'])
+def test_a_file_is_found_beside_the_config_that_joins_it(tmp_path, monkeypatch, where):
+    for folder in ('parent', 'parent/child', 'elsewhere'):
+        (tmp_path / folder).mkdir()
+    own_recipe(tmp_path / ('elsewhere' if where == 'current' else 'parent') / 'mine.py', extra=3.)
+    leaf = tmp_path / 'parent' / 'leaf.py'
+    leaf.write_text('from mmkd.apis import join_recipes\n'
+                    "distillations = join_recipes('kd', 'mine.py', extra=dict(weight=5.))\n")
+    (tmp_path / 'parent' / 'child' / 'leaf.py').write_text("_base_ = '../leaf.py'\n")
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    cfg = read_config(str(tmp_path / 'parent' / 'child' / 'leaf.py') if where == 'base' else leaf)
+    assert losses(cfg.distillations) == dict(logits='mmkd.KDLoss', extra='mmkd.ATLoss')
+    assert cfg.distillations.extra.weight == 5
+    leaf.write_text(leaf.read_text().replace('mine.py', 'mime.py'))
+    with pytest.raises(ValueError, match="recipe: config 'mime.py' does not exist.*looked in .*"
+                                         'parent and .*elsewhere'):
+        read_config(leaf)
+
+
 # ---- joining ----------------------------------------------------------------------------
 @pytest.mark.parametrize('name', recipes())
 def test_one_recipe_is_its_file(name):
