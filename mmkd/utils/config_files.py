@@ -100,6 +100,10 @@ def _why_not(error):
                 'For a recipe, add the line `from mmkd.apis import join_recipes` below _base_ and '
                 "write distillations=join_recipes('cwd'); for any other file write its path, "
                 f'which begins with {config_root()}')
+    if isinstance(error, RuntimeError) and (not text or 'lazy_import' in text):
+        return ('imports a module before it says _base_, which mmengine takes for its other kind '
+                'of config (`with read_base():`): write _base_ = ... above the imports, or '
+                '_base_ = [] if there is none')
     if isinstance(error, KeyError) and error.args and str(error.args[0]).isidentifier():
         return (f'is no config that mmengine can read: it uses {error.args[0]!r}, which no file in '
                 '_base_ defines')

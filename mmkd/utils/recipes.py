@@ -50,7 +50,7 @@ def join_terms(names, changes=None, folders=()):
     terms, versions = {}, {}  # versions: name in a recipe -> the different terms of that name
     for name in names:
         file = name if name in recipes() or '::' in name else search(name, folders)
-        for key, term in _read_terms(file).items():
+        for key, term in _read_terms(file, name).items():
             known = versions.setdefault(key, [])
             if term in known:
                 continue
@@ -94,8 +94,8 @@ def read_recipe(name):
     return read_file(known.get(name, os.path.expanduser(name)), 'recipe')
 
 
-def _read_terms(name):
-    terms = read_recipe(name).get('distillations')
+def _read_terms(file, name):
+    terms = read_recipe(file).get('distillations')
     if not isinstance(terms, dict):
         raise ValueError(f'recipe {name!r} defines no distillations'
                          + ('' if terms is None else f' by name: it has {terms!r}'))

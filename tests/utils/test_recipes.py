@@ -29,7 +29,7 @@ def test_a_file_is_found_beside_the_config_that_joins_it(tmp_path, monkeypatch, 
         (tmp_path / folder).mkdir()
     own_recipe(tmp_path / ('elsewhere' if where == 'current' else 'parent') / 'mine.py', extra=3.)
     leaf = tmp_path / 'parent' / 'leaf.py'
-    leaf.write_text('from mmkd.apis import join_recipes\n'
+    leaf.write_text('_base_ = []\nfrom mmkd.apis import join_recipes\n'
                     "distillations = join_recipes('kd', 'mine.py', extra=dict(weight=5.))\n")
     (tmp_path / 'parent' / 'child' / 'leaf.py').write_text("_base_ = '../leaf.py'\n")
     monkeypatch.chdir(tmp_path / 'elsewhere')
@@ -40,6 +40,15 @@ def test_a_file_is_found_beside_the_config_that_joins_it(tmp_path, monkeypatch, 
     with pytest.raises(ValueError, match="recipe: config 'mime.py' does not exist.*looked in .*"
                                          'parent and .*elsewhere'):
         read_config(leaf)
+
+
+@pytest.mark.parametrize('name', ['leaf.py', 'child.py'])
+def test_an_import_above_base_is_told(tmp_path, name):
+    (tmp_path / 'leaf.py').write_text('from mmkd.apis import join_recipes\n'
+                                      "distillations = join_recipes('kd')\n")
+    (tmp_path / 'child.py').write_text("_base_ = 'leaf.py'\n")
+    with pytest.raises(ValueError, match=r'write _base_ = ... above the imports, or _base_ = \[\]'):
+        read_config(tmp_path / name)
 
 
 # ---- joining ----------------------------------------------------------------------------
