@@ -29,7 +29,7 @@ class ConfigOptions(DictAction):
             key, equals, value = word.partition('=')
             if not key or not equals:
                 raise argparse.ArgumentError(self, f'{word!r} is no KEY=VALUE')
-            if re.search(r'(^|[\[(,])\s*(dict\(|\{)', value):
+            if re.search(r'(^|[\[(,])\s*(dict\(|\{[^}]*:)', value):
                 raise argparse.ArgumentError(
                     self, f'{word!r}: a dict cannot be written here. Set its keys one by one '
                     f'({key}.key=value), or write it in a config')

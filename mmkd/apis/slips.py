@@ -74,7 +74,7 @@ def merge_options(cfg, options, flag='--cfg-options'):
 
 def _check_places(cfg, option, flag):
     """A number in a key is a place in a list; without a list, mmengine would make a dict."""
-    value, path = cfg, []
+    value, path = dict(cfg.items()), []
     for part in option.split('.'):
         if part.isdecimal() and not isinstance(value, (list, tuple)) and not (
                 isinstance(value, dict) and part in value):
