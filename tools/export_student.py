@@ -8,7 +8,6 @@ tried in a process without mmkd. Modules of yours that the student needs are nam
 """
 import argparse
 import glob
-import hashlib
 import os
 
 import _common
@@ -19,6 +18,8 @@ from mmkd.apis import check_writable, fitting_weights, merge_options, student_on
 from mmkd.apis.exporting import names_used, try_without_mmkd
 from mmkd.utils.checkpoint import Placeholder, to_plain
 from mmkd.utils.configs import read_config
+from mmkd.utils.custom_modules import FOLDERS, imports_of
+from mmkd.utils.provenance import sha256
 
 
 def parse_args(argv=None):
@@ -53,12 +54,12 @@ def export(read, checkpoint, folder, name):
     partial = os.path.join(folder, f'{name}.partial')
     torch.save(dict(meta=to_plain(meta), state_dict={k: v.cpu() for k, v in state.items()}),
                partial)
-    with open(partial, 'rb') as file:
-        sha = hashlib.sha256(file.read()).hexdigest()
+    sha = sha256(partial)
     weights = os.path.join(folder, f'{name}-{sha[:8]}.pth')
     os.replace(partial, weights)
     config = os.path.join(folder, f'{name}.py')
-    cfg.pop('work_dir', None)
+    for key in ('work_dir', FOLDERS):  # of this machine
+        cfg.pop(key, None)
     cfg.load_from, cfg.resume = None, False
     cfg.dump(config)
     return weights, config, sha, drop_imports(cfg, config, weights)
@@ -70,19 +71,20 @@ def drop_imports(cfg, config, weights):
     Returns notes on the modules that it keeps, and on what still needs mmkd.
     """
     failed, problem = try_without_mmkd(config, weights)
-    imports, notes = (cfg.pop('custom_imports', None) or {}), []
-    names = imports.get('imports') or []
-    for name in [names] if isinstance(names, str) else list(names):
+    names, imports, notes = imports_of(cfg), cfg.pop('custom_imports', None), []
+    kept = []
+    for name in names:
         used = ', '.join(names_used(cfg, name))
         if name in failed and not used:
             notes.append(f'left out:  {name} of custom_imports, which cannot be imported without '
                          'mmkd and defines nothing of the student')
             continue
-        cfg.custom_imports = dict(imports, imports=[
-            *(cfg.get('custom_imports') or {}).get('imports', []), name])
+        kept.append(name)
         notes.append(f'it needs:  {name} of custom_imports' + (f' ({used})' if used else ''))
         if name in failed:
             notes[-1] += f', and with it mmkd, which that module imports: {failed[name]}'
+    if kept:
+        cfg.custom_imports = dict(imports, imports=kept)
     if problem:
         notes.append(f'not free of mmkd: without it the student cannot be loaded: {problem}')
     cfg.dump(config)

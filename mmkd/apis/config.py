@@ -2,12 +2,12 @@
 import contextlib
 import os
 
-from ..results.evidence import clean_head
 from ..utils.config_files import config_root
 from ..utils.configs import copy_config, is_distiller, load_model_config, read_config, settle
-from ..utils.custom_modules import FOLDERS, imports_of
+from ..utils.custom_modules import imports_of, join_imports
+from ..utils.provenance import clean_head
 from ..utils.recipes import join_terms, read_recipe, recipe_names
-from .launch import use_stock_amp
+from .amp import use_stock_amp
 from .slips import check_model, need_model
 
 
@@ -53,19 +53,9 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
     cfg.model = dict(
         type='mmkd.OfflineDistiller', student=cfg.model, distillations=distillations,
         teacher=dict(config=teacher, checkpoint=teacher_checkpoint, allow_random=allow_random))
-    _join_imports(cfg, [cfg, *map(read_recipe, names)])
+    # A recipe's loss may be a class of the user's.
+    join_imports(cfg, [cfg, *map(read_recipe, names)])
     return cfg
-
-
-def _join_imports(cfg, sources):
-    """Import what any of ``sources`` does: a recipe's loss may be a class of the user's."""
-    imports = [name for source in sources for name in imports_of(source)]
-    folders = [folder for source in sources for folder in source.get(FOLDERS) or []]
-    if imports:
-        cfg.custom_imports = dict(cfg.get('custom_imports') or {},
-                                  imports=list(dict.fromkeys(imports)))
-    if folders:
-        cfg[FOLDERS] = list(dict.fromkeys(folders))
 
 
 def prepare(cfg):
@@ -98,7 +88,6 @@ def student_only(cfg):
     if hooks:
         cfg.custom_hooks = hooks
     imports = cfg.pop('custom_imports', None)
-    cfg.pop(FOLDERS, None)
     if names:
         cfg.custom_imports = dict(imports, imports=names)
     return cfg

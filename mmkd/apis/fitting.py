@@ -3,7 +3,7 @@ import contextlib
 
 from ..models.teacher import build_model, named_teachers
 from ..utils.checkpoint import load_checkpoint_file
-from ..utils.weights import misfit, not_finite, weights_in
+from ..utils.weights import misfit, not_finite, students_weights
 
 
 def fitting_weights(model, checkpoint, cfg):
@@ -24,8 +24,7 @@ def fitting_weights(model, checkpoint, cfg):
         ValueError: It cannot be read, does not fit, or holds NaN or infinite values.
     """
     loaded = load_checkpoint_file(checkpoint)
-    state = {key: value for key, value in weights_in(loaded, checkpoint).items()
-             if not key.startswith('distiller.')}
+    state = students_weights(loaded, checkpoint)
     own = model.state_dict()
     problem = misfit(own, state)
     if problem is None:

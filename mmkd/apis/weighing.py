@@ -14,9 +14,10 @@ from mmengine.runner import set_random_seed
 from torch import nn
 
 from ..engine.randomness import random_state, set_random_state
-from ..models.teacher import load_weights
+from ..models.teacher import fit_weights
 from ..utils.checkpoint import load_checkpoint_file
 from ..utils.configs import copy_config
+from ..utils.weights import students_weights, weights_in
 from .data_check import check_datasets
 from .gradients import measure
 from .runners import build_model, build_runner
@@ -162,9 +163,9 @@ def load_stage(model, file, new):
     Raises:
         ValueError: The file has no weights, or they are not this student's.
     """
-    load_weights(model.student, file, 'student')
     loaded = load_checkpoint_file(file, 'cpu')
-    state = loaded.get('state_dict', loaded)
+    fit_weights(model.student, students_weights(loaded, file), file, 'student')
+    state = weights_in(loaded, file)
     found = {key: state[key] for key, value in new.items()
              if key in state and state[key].shape == value.shape}
     model.load_state_dict({**new, **found}, strict=False)

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from ..utils.checkpoint import load_checkpoint_file
 from ..utils.configs import load_model_config, teachers_of
 from ..utils.hints import refuse_unknown
-from ..utils.weights import in_front, not_finite, weights_in
+from ..utils.weights import in_front, not_finite, students_weights
 from .libraries import library_of
 from .mistakes import Mistakes
 from .taps import AllTapsRead, Recorder
@@ -135,11 +135,6 @@ def build_model(config, label):
                              f'{error})') from error
 
 
-def load_weights(model, checkpoint, label, trust=False):
-    """Load a checkpoint into ``model``; see :func:`read_weights` and :func:`fit_weights`."""
-    fit_weights(model, read_weights(checkpoint, label, trust), checkpoint, label)
-
-
 def read_weights(checkpoint, label, trust=False):
     """The tensors of a checkpoint by name, without what distillation added.
 
@@ -148,11 +143,9 @@ def read_weights(checkpoint, label, trust=False):
         ValueError: It cannot be read, or holds no weights.
     """
     try:
-        loaded = load_checkpoint_file(checkpoint, 'cpu', trust)
-        state = weights_in(loaded, checkpoint)
+        return students_weights(load_checkpoint_file(checkpoint, 'cpu', trust), checkpoint)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f'{label}: {error}') from error
-    return {key: value for key, value in state.items() if not key.startswith('distiller.')}
 
 
 def fit_weights(model, state, checkpoint, label):
@@ -192,4 +185,4 @@ def _some(names, count=8):
     return ', '.join(names[:count]) + (f', ... ({len(names)} in all)' if len(names) > count else '')
 
 
-__all__ = ['Teacher', 'build_model', 'build_teacher', 'load_weights', 'named_teachers']
+__all__ = ['Teacher', 'build_model', 'build_teacher', 'fit_weights', 'named_teachers']

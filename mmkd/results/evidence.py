@@ -1,15 +1,14 @@
 """Our own result of a config, read from the work dir of its training."""
 import glob
-import hashlib
 import json
 import os
 import re
-import subprocess
 
 from mmengine.config import Config
 
 from ..utils.checkpoint import safe_load
 from ..utils.configs import read_config
+from ..utils.provenance import clean_head, sha256
 
 #: what must be as in the config for the number to be the config's
 _COMPARED = ('model', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'train_dataloader',
@@ -112,29 +111,6 @@ def _check_batch(log, run_config, wanted):
 
 def _inside(path, root):
     return not os.path.relpath(path, root).startswith(os.pardir)
-
-
-def sha256(path):
-    """The sha256 of a file, in hex."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() \
-            if hasattr(hashlib, 'file_digest') else hashlib.sha256(file.read()).hexdigest()
-
-
-def clean_head(root):
-    """The commit of the working tree, if the tree is that commit."""
-    def git(*args):
-        return subprocess.run(['git', '-C', root, *args], check=True, text=True,
-                              capture_output=True).stdout.strip()
-    try:
-        dirty = git('status', '--porcelain', '--', 'mmkd', 'configs/_base_', 'tools')
-        head = git('rev-parse', 'HEAD')
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ValueError(f'{root} is no git repository; give --git-sha ({error})') from None
-    if dirty:
-        raise ValueError('the code has uncommitted changes, so HEAD is not what was trained; '
-                         f'give --git-sha\n{dirty}')
-    return head
 
 
 def differences(wanted, got):

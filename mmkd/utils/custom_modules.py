@@ -51,6 +51,17 @@ def imports_of(cfg):
     return [names] if isinstance(names, str) else list(names)
 
 
+def join_imports(cfg, sources):
+    """Let ``cfg`` import what any of the configs ``sources`` does, from where they do."""
+    imports = [name for source in sources for name in imports_of(source)]
+    folders = [folder for source in sources for folder in source.get(FOLDERS) or []]
+    if imports:
+        cfg.custom_imports = dict(cfg.get('custom_imports') or {},
+                                  imports=list(dict.fromkeys(imports)))
+    if folders:
+        cfg[FOLDERS] = list(dict.fromkeys(folders))
+
+
 def _import(name, folders, label, may_fail):
     """Import a module and return which of ``folders`` it lies in, or None."""
     try:

@@ -1,5 +1,7 @@
-"""Relative paths: where they are looked for, and what to say when nothing is there."""
+"""Paths of the user's: where they are looked for, and what to say when nothing is there, or
+nothing can be written there."""
 import os
+import tempfile
 
 from .hints import did_you_mean
 
@@ -44,3 +46,17 @@ def does_not_exist(path, suffix=''):
         text += (f" (looked in {' and '.join(folders)}; in a config, '{{{{ fileDirname }}}}/' "
                  'stands for its own folder)')
     return text
+
+
+def check_writable(folder, option):
+    """Raise ValueError if ``folder`` cannot be made or written; ``option`` chooses another."""
+    there = os.path.abspath(folder)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        text = os.strerror(error.errno) if error.errno else str(error)
+        raise ValueError(f'{folder!r} cannot be written ({text}: {there!r}); choose another '
+                         f'folder with {option}') from error

@@ -10,6 +10,8 @@ _OPTIONAL = 'num_batches_tracked'
 def weights_in(loaded, filename):
     """key -> tensor of a loaded checkpoint, without the ``module.`` that DataParallel writes.
 
+    With ``distiller.`` begin the keys of what distillation added to the student.
+
     Raises:
         ValueError: There are no weights in it.
     """
@@ -20,6 +22,12 @@ def weights_in(loaded, filename):
         keys = f"; it has {_some(list(map(str, loaded)))}" if isinstance(loaded, dict) else ''
         raise ValueError(f'{filename!r} holds no weights (no state_dict{keys})')
     return {key.removeprefix('module.'): value for key, value in state.items()}
+
+
+def students_weights(loaded, filename):
+    """:func:`weights_in` without what distillation added."""
+    return {key: value for key, value in weights_in(loaded, filename).items()
+            if not key.startswith('distiller.')}
 
 
 def misfit(own, state):

@@ -12,6 +12,7 @@ from mmengine.fileio import get
 from mmengine.registry import DATASETS, MODELS, VISUALIZERS, DefaultScope, init_default_scope
 
 from ..utils.checkpoint import load_checkpoint_file
+from ..utils.weights import students_weights
 
 #: width of a column in pixels, height of the titles, space between the cells
 WIDTH, TITLE, GAP = 360, 30, 6
@@ -61,10 +62,7 @@ def build_model(cfg):
 def load_model(cfg, checkpoint):
     """The plain model of a config with its weights, ready to predict."""
     model = build_model(cfg)
-    state = load_checkpoint_file(checkpoint)
-    state = state.get('state_dict', state)
-    model.load_state_dict({key: value for key, value in state.items()
-                           if not key.startswith('distiller.')})
+    model.load_state_dict(students_weights(load_checkpoint_file(checkpoint), checkpoint))
     return model.eval()
 
 

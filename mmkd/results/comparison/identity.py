@@ -3,7 +3,7 @@ import functools
 import hashlib
 import json
 
-from ..evidence import sha256
+from ...utils.provenance import sha256
 
 
 def as_json(value):

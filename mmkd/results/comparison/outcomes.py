@@ -10,8 +10,8 @@ import torch
 from mmengine.config import Config
 
 from ...utils.config_files import tools_root
+from ...utils.provenance import sha256
 from ...visualization.predictions import build_model
-from ..evidence import sha256
 from . import machine, metric, readings
 from .table import with_statistics
 

@@ -6,6 +6,7 @@ import os
 from ...apis import check_datasets, compose, merge_options, student_only
 from ...utils.checkpoint import safe_load
 from ...utils.configs import copy_config, load_model_config, read_config
+from ...utils.custom_modules import join_imports
 from ...utils.recipes import recipe_names
 from . import metric
 from .runs import Run
@@ -200,10 +201,7 @@ class Plan:
         # Judged on the student's data: its own config may have none.
         evaluated = student_only(self.configs[STUDENT])
         evaluated.model = load_model_config(cfg, TEACHER)[0]
-        imports = [name for one in (self.configs[STUDENT], cfg)
-                   for name in (one.get('custom_imports') or {}).get('imports', [])]
-        if imports:
-            evaluated.custom_imports = dict(imports=list(dict.fromkeys(imports)))
+        join_imports(evaluated, [self.configs[STUDENT], cfg])
         return Run(TEACHER, None, folder, cfg, [], evaluated, self.splits,
                    checkpoint=args.teacher_checkpoint)
 

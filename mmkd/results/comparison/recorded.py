@@ -10,8 +10,8 @@ import os
 
 import yaml
 
+from ...utils.provenance import sha256
 from .. import term_weights
-from ..evidence import sha256
 from ..tables import begin, end
 from .table import TEACHER, comparison_page, joint_table, values_of
 

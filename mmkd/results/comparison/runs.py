@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...apis import latest_checkpoint
 from ...utils.checkpoint import safe_load
 from ...utils.config_files import tools_root
-from ..evidence import sha256
+from ...utils.provenance import sha256
 from ..metafiles import write_if_changed
 from . import readings
 from .identity import as_json, fingerprint, flat, weights_id

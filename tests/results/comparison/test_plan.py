@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmkd.apis import config_root
 from mmkd.results.comparison import Plan
@@ -60,6 +61,26 @@ def test_the_runs_of_a_comparison(tmp_path):
     assert made.taught['cwd'][0].config.model.distillations.logits.weight == 5.
     assert set(made.taught['kd+at'][0].config.model.distillations) == {'logits', 'feature'}
     assert os.listdir(made.out) == ['.lock']  # planning writes nothing else
+
+
+def test_an_evaluation_finds_modules_beside_the_configs(tmp_path):
+    for name in ('student', 'teacher'):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / f'part_of_{name}.py').write_text('')
+        (folder / f'{name}.py').write_text(
+            f"_base_ = {os.path.abspath(f'{name}.py')!r}\n"
+            f"custom_imports = dict(imports='part_of_{name}')\n")
+    for weights in (['--train-teacher'], ['--teacher-checkpoint', 'teacher.pth']):
+        made = plan(tmp_path / weights[0], student=str(tmp_path / 'student' / 'student.py'),
+                    teacher=str(tmp_path / 'teacher' / 'teacher.py'), weights=weights)
+        for name, run in (('student', made.alone[0]), ('teacher', made.teacher)):
+            step = run._evaluation('val')
+            run.began(step, 1)
+            written = Config.fromfile(os.path.join(os.path.dirname(step.log), 'model.py'),
+                                      import_custom_modules=False)
+            assert f'part_of_{name}' in written.custom_imports.imports
+            assert str(tmp_path / name) in written.custom_import_folders
 
 
 def test_options_are_the_students_and_the_teachers(tmp_path):
