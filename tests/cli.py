@@ -118,17 +118,13 @@ class Here:
 
     def __init__(self, monkeypatch, capfd):
         self.patch, self.capture = monkeypatch, capfd
-        monkeypatch.syspath_prepend(os.path.join(ROOT, 'tools'))
 
     def run(self, tool, *args, cwd, code=0):
         """Run a tool, check its exit code, and return (stdout, stderr)."""
         self.patch.chdir(cwd)
         for manager in (MMLogger, MessageHub, Visualizer):  # as in a new process
             manager._instance_dict.clear()
-        spec = importlib.util.spec_from_file_location(
-            f'tool_{tool[:-3]}', os.path.join(ROOT, 'tools', tool))
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_tool(tool.removesuffix('.py'))
         self.capture.readouterr()
         got = 0
         try:

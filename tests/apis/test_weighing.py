@@ -1,9 +1,7 @@
 """Weighing a config: the stages it measures, what it refuses, and that it leaves no trace."""
-import importlib.util
 import json
 import os
 import random
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from mmengine.runner import Runner
 from mmkd.apis.weighing import weigh
 from mmkd.engine.randomness import random_state
 from mmkd.results.term_weights import term_weights
-from tests.cli import ROOT
+from tests.cli import load_tool
 from tests.helpers import build, runner_config, tiny_distiller, tiny_segmentor
 
 pytestmark = pytest.mark.filterwarnings('ignore')
@@ -127,15 +125,8 @@ def test_what_is_no_distillation_or_no_checkpoint_of_it_is_refused(tmp_path):
 
 def run_tool(*argv):
     """tools/weigh_terms.py in this process: its arguments read, its main run."""
-    folder = os.path.join(ROOT, 'tools')
-    spec = importlib.util.spec_from_file_location('weigh_terms', f'{folder}/weigh_terms.py')
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, folder)
-    try:
-        spec.loader.exec_module(module)
-        module.main(module.parse_args([str(arg) for arg in argv]))
-    finally:
-        sys.path.remove(folder)
+    module = load_tool('weigh_terms')
+    module.main(module.parse_args([str(arg) for arg in argv]))
 
 
 def test_the_tool_prints_the_table_and_writes_it_on_request(tmp_path, capsys, monkeypatch):

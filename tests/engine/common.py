@@ -1,5 +1,4 @@
 """Training with mmengine's Runner in the tests' own process."""
-import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -30,8 +29,3 @@ def train(cfg):
     runner, log = runner_of(cfg)
     runner.train()
     return runner, log
-
-
-def weights_of(path):
-    """What a checkpoint file holds, read as plain data."""
-    return torch.load(path, weights_only=True)

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from mmkd.engine.accumulation import share_gradients
-from tests.cli import assert_same
-from tests.engine.common import train, weights_of
+from tests.cli import assert_same, weights_of
+from tests.engine.common import train
 from tests.engine.test_distributed import on_two_processes
 from tests.helpers import runner_config, tiny_distiller
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mmkd.engine.continuing import check_start
-from tests.engine.common import train, weights_of
+from tests.cli import weights_of
+from tests.engine.common import train
 from tests.helpers import build, runner_config, terms_of, tiny_distiller, tiny_segmentor
 
 ALONE = tiny_segmentor()

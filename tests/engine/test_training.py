@@ -5,7 +5,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from tests.engine.common import runner_of, train, weights_of
+from tests.cli import weights_of
+from tests.engine.common import runner_of, train
 from tests.helpers import runner_config, terms_of, tiny_distiller, tiny_segmentor
 
 
