@@ -70,9 +70,14 @@ def test_a_student_that_does_not_run_hides_nothing():
     student = tiny_segmentor()
     student['decode_head']['in_channels'] = 7
     lines = lines_of(student=student, distillations=term(weight=0, teacher_tap='neither'))
-    for part in ('the student', "teacher tap 'neither'", 'weight is 0'):
+    for part in ('the student (FCNHead on ResNetV1c) does not run', 'expected', '7 channels',
+                 "teacher tap 'neither'", 'weight is 0'):
         assert any(part in line for line in lines), part
     assert len(lines) == 3
+    lines = lines_of(student=student, teacher=dict(allow_random=...),
+                     distillations=term(loss=dict(type='mmkd.KDLos')))
+    for part in ('does not run', 'teacher has no weights', "'mmkd.KDLos' is not registered"):
+        assert sum(part in line for line in lines) == 1, part
 
 
 @pytest.mark.parametrize('slip', [dict(weight=5.), dict(schedule=dict(type='cosine')),

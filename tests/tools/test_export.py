@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from tests.cli import ROOT, environment, fails, run, weights_of, write_project
+from tests.cli import ROOT, environment, run, weights_of, write_project
 
 
 @pytest.fixture(scope='module')
@@ -63,30 +63,30 @@ def test_export(project, tmp_path):
     assert state['keys'] and all(key.startswith('distiller.') for key in state['keys'])
 
 
-def test_export_refuses_another_checkpoint(project, tmp_path):
-    message = fails('export_student.py', 'distill.py', 'teacher.pth', '--out', tmp_path,
-                    cwd=project)
+def test_export_refuses_another_checkpoint(project, here, tmp_path):
+    message = here.fails('export_student.py', 'distill.py', 'teacher.pth', '--out', tmp_path,
+                         cwd=project)
     assert 'does not hold exactly the student of this config' in message
     student = weights_of(project / 'trained' / 'iter_2.pth')['state_dict']
     wide = {k: v for k, v in student.items() if not k.startswith('distiller.')}
     wide['decode_head.conv_seg.weight'] = torch.zeros(7, 8, 1, 1)
     torch.save(dict(state_dict=wide), tmp_path / 'wide.pth')
-    assert 'decode_head.conv_seg.weight' in fails(
+    assert 'decode_head.conv_seg.weight' in here.fails(
         'export_student.py', 'distill.py', tmp_path / 'wide.pth', cwd=project)
     assert not glob.glob(f'{tmp_path}/student*')
 
 
-def test_browse_taps(project, tmp_path):
+def test_browse_taps(project, here, tmp_path):
     zoo = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'
     for config, shapes in ((zoo, dict(logits='19 x 8 x 8', head='128 x 8 x 8',
                                       backbone='512 x 8 x 8', context='128 x 8 x 8',
                                       backbone_pre_relu='512 x 8 x 8', aux_logits='19 x 8 x 8')),
                            (project / 'distill.py', dict(logits='19 x 8 x 8'))):
-        out = run('browse_taps.py', config, cwd=tmp_path).stdout
+        out, _ = here.run('browse_taps.py', config, cwd=tmp_path)
         for name, shape in shapes.items():
             assert re.search(rf'^  {name} +{shape} +stride 8', out, re.MULTILINE), out
-    out = run('browse_taps.py', project / 'student.py', '--match', 'layer4', '--depth', 2,
-              cwd=tmp_path).stdout
+    out, _ = here.run('browse_taps.py', project / 'student.py', '--match', 'layer4', '--depth', 2,
+                      cwd=tmp_path)
     assert re.search(r'^  backbone.layer4 +64 x 8 x 8', out, re.MULTILINE)
     assert 'layer4.0' not in out.partition('modules')[2]
     assert 'decode_head' not in out.partition('modules')[2]

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from tests.cli import ROOT, Here, weights_of, write_project
+from tests.cli import ROOT, weights_of, write_project
 from tests.helpers import build, tiny_segmentor
 
 LOSS = """
@@ -38,11 +38,6 @@ def project(tmp_path_factory):
         "    feature=None, logits=dict(loss=dict(_delete_=True, type='mmkd.OwnLoss'))))\n"
         "train_cfg = dict(max_iters=1)\ntrain_dataloader = dict(num_workers=1)\n")
     return folder
-
-
-@pytest.fixture
-def here(monkeypatch, capfd):
-    return Here(monkeypatch, capfd)
 
 
 def test_beside_the_config(project, here, tmp_path):

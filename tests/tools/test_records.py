@@ -45,11 +45,6 @@ class Silent:
         return '', ''
 
 
-@pytest.fixture
-def here(monkeypatch, capfd):
-    return Here(monkeypatch, capfd)
-
-
 def texts(folder):
     return {path: path.read_text() for path in folder.glob('*.py')}
 

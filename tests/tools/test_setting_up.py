@@ -4,7 +4,7 @@ import re
 import pytest
 import torch
 
-from tests.cli import Here, run, weights_of, write_project
+from tests.cli import run, weights_of, write_project
 
 STOP = """
 import os, signal
@@ -28,11 +28,6 @@ def project(tmp_path_factory):
     folder = write_project(tmp_path_factory.mktemp('setting_up'))
     (folder / 'stop_hook.py').write_text(STOP)
     return folder
-
-
-@pytest.fixture
-def here(monkeypatch, capfd):
-    return Here(monkeypatch, capfd)
 
 
 def test_what_matters_comes_after_the_config(project, here, tmp_path):

@@ -45,11 +45,10 @@ def test_help(tool, tmp_path):
     ('train.py', []), ('train.py', ['--student', 'a.py']),
     ('train.py', ['a.py', '--recipe', 'cwd']), ('train.py', ['a.py', '--no-such-option']),
     ('test.py', ['a.py']), ('export_student.py', ['a.py']), ('browse_taps.py', []),
-    ('browse_taps.py', ['a.py', '--depth', 'deep']),
-    ('make_street_scenes.py', ['coco', 'x'])])
-def test_bad_arguments_exit_with_2(tool, args, tmp_path):
-    done = run(tool, *args, cwd=tmp_path, code=2)
-    assert 'usage:' in done.stderr and 'error:' in done.stderr
+    ('browse_taps.py', ['a.py', '--depth', 'deep'])])
+def test_bad_arguments_exit_with_2(tool, args, here, tmp_path):
+    _, stderr = here.run(tool, *args, cwd=tmp_path, code=2)
+    assert 'usage:' in stderr and 'error:' in stderr
 
 
 @pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh'])
@@ -61,47 +60,47 @@ def test_scripts_say_how_they_are_used(script, tmp_path):
 
 
 # ---- mistakes ---------------------------------------------------------------------------
-def test_mistakes_before_training(project, tmp_path):
+def test_mistakes_before_training(project, here, tmp_path):
     there = dict(cwd=project)
     assert "config 'distil.py' does not exist; did you mean 'distill.py'" in fails(
         'train.py', 'distil.py', **there)
-    assert "there is no recipe 'cdw'" in fails(
+    assert "there is no recipe 'cdw'" in here.fails(
         'train.py', '--student', 'student.py', '--teacher', 'teacher.py', '--recipe', 'cdw',
         **there)
-    assert 'teacher has no weights' in fails(
+    assert 'teacher has no weights' in here.fails(
         'train.py', '--student', 'student.py', '--teacher', 'teacher.py', '--recipe', 'cwd',
         '--work-dir', tmp_path, **there)
-    assert re.search("checkpoint .*nothing.pth' does not exist", fails(
+    assert re.search("checkpoint .*nothing.pth' does not exist", here.fails(
         'train.py', 'distill.py', '--resume', 'nothing.pth', '--work-dir', tmp_path, **there))
     with open(project / 'trained' / 'iter_4.pth', 'rb') as file:
         (tmp_path / 'half.pth').write_bytes(file.read()[:20000])
-    assert 'truncated or not a torch checkpoint' in fails(
+    assert 'truncated or not a torch checkpoint' in here.fails(
         'test.py', 'distill.py', tmp_path / 'half.pth', **there)
     (tmp_path / 'broken.py').write_text('model = dict(\n')
-    assert 'is no config that mmengine can read' in fails(
+    assert 'is no config that mmengine can read' in here.fails(
         'train.py', tmp_path / 'broken.py', **there)
     (tmp_path / 'empty.py').write_text('x = 1\n')
     for tool, more in (('train.py', []), ('test.py', [project / 'trained' / 'iter_4.pth']),
                        ('export_student.py', [project / 'trained' / 'iter_4.pth']),
                        ('browse_taps.py', [])):
-        assert 'no model' in fails(tool, tmp_path / 'empty.py', *more, **there)
+        assert 'no model' in here.fails(tool, tmp_path / 'empty.py', *more, **there)
 
 
-def test_missing_data_set(project, tmp_path):
-    message = fails('train.py', 'distill.py', '--work-dir', tmp_path, '--cfg-options',
-                    'train_dataloader.dataset.data_root=nowhere/cityscapes', cwd=project)
+def test_missing_data_set(project, here, tmp_path):
+    message = here.fails('train.py', 'distill.py', '--work-dir', tmp_path, '--cfg-options',
+                         'train_dataloader.dataset.data_root=nowhere/cityscapes', cwd=project)
     for part in (str(project / 'nowhere' / 'cityscapes'), 'train_dataloader', 'gtFine_trainvaltest',
                  'make_street_scenes.py cityscapes nowhere/cityscapes', '--cfg-options'):
         assert part in message
-    message = fails('test.py', 'distill.py', project / 'trained' / 'iter_4.pth', '--cfg-options',
-                    'test_dataloader.dataset.data_root=nowhere', cwd=project)
+    message = here.fails('test.py', 'distill.py', project / 'trained' / 'iter_4.pth',
+                         '--cfg-options', 'test_dataloader.dataset.data_root=nowhere', cwd=project)
     assert 'test_dataloader' in message
 
 
-def test_a_mistake_in_the_terms(project, tmp_path):
-    message = fails('train.py', 'distill.py', '--work-dir', tmp_path, '--cfg-options',
-                    'model.distillations.logits.tap=decode_head.conv_sge',
-                    'model.distillations.feature.loss.alpha=1', cwd=project)
+def test_a_mistake_in_the_terms(project, here, tmp_path):
+    message = here.fails('train.py', 'distill.py', '--work-dir', tmp_path, '--cfg-options',
+                         'model.distillations.logits.tap=decode_head.conv_sge',
+                         'model.distillations.feature.loss.alpha=1', cwd=project)
     assert "term 'logits'" in message and "'decode_head.conv_seg'" in message
     assert "term 'feature'" in message and "'alpha'" in message
 
