@@ -1,6 +1,10 @@
 """Collecting what is wrong, so that it is told together."""
 
 
+#: above what is wrong with a distiller's config
+DISTILLATION = 'this distillation cannot work:'
+
+
 class Several(ValueError):
     """Several mistakes of one thing; ``texts`` has one line for each."""
 

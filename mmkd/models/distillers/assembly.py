@@ -11,7 +11,7 @@ from ...utils.hints import refuse_unknown
 from ..dry_run import DryRun
 from ..first_step import FirstStep, why_untrained
 from ..libraries import library_of
-from ..mistakes import Mistakes
+from ..mistakes import DISTILLATION, Mistakes
 from ..preprocessing import same_preprocessing
 from ..schedules import Time
 from ..teacher import build_teacher, named_teachers
@@ -67,7 +67,7 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
                 teacher.counts, teacher.clone = runs[name].counts, runs[name].clone
         terms = [mistakes.catch(f'{spec.where}: ', _build_term, spec, runs, student, library)
                  for spec in specs]
-    mistakes.raise_any('this distillation cannot work:')
+    mistakes.raise_any(DISTILLATION)
     for teacher in teachers.values():
         print_log(str(teacher), logger='current')
     facts = library.facts(student)

@@ -2,6 +2,7 @@
 import inspect
 
 from ...utils.hints import did_you_mean
+from ..mistakes import DISTILLATION, Mistakes
 
 #: what a model's config has and a distiller's has not
 _OF_A_MODEL = {'backbone', 'neck', 'decode_head', 'auxiliary_head', 'head', 'bbox_head',
@@ -24,20 +25,19 @@ def refuse_slips(distiller, student, teacher, distillations, unknown):
     """
     known = [name for name, p in inspect.signature(distiller.__init__).parameters.items()
              if name != 'self' and p.kind is not p.VAR_KEYWORD]
-    problems, of_student = [], student if isinstance(student, dict) else {}
+    mistakes, of_student = Mistakes(), student if isinstance(student, dict) else {}
     merged = [key for key in unknown if key in of_student or key in _OF_A_MODEL]
     if merged:
-        problems.append(
+        mistakes.add(
             f"{', '.join(merged)} of the student's model stand beside the distiller's own keys, "
             'because mmengine merges `model` into that of _base_: write model = dict('
             "_delete_=True, type='mmkd.OfflineDistiller', student={{_base_.model}}, ...)")
     for key in unknown:
         if key not in merged and key != '_delete_':  # which stays where there was no model
-            problems.append(f"{distiller.__name__} has no key {key!r} (it has {', '.join(known)})"
-                            + did_you_mean(key, known))
+            mistakes.add(f"{distiller.__name__} has no key {key!r} (it has {', '.join(known)})"
+                         + did_you_mean(key, known))
     given = dict(student=student, teacher=teacher, distillations=distillations)
-    problems += [f'{key} is missing: write {_MISSING[key]}' for key, value in given.items()
-                 if value is None and not (key == 'student' and merged)]
-    if problems:
-        raise ValueError('\n'.join(['this distillation cannot work:',
-                                    *(f'  - {text}' for text in problems)]))
+    for key, value in given.items():
+        if value is None and not (key == 'student' and merged):
+            mistakes.add(f'{key} is missing: write {_MISSING[key]}')
+    mistakes.raise_any(DISTILLATION)
