@@ -21,7 +21,7 @@ from mmkd.apis import (
     student_only,
     use_cpu_processes,
 )
-from mmkd.utils.configs import read_config
+from mmkd.utils.configs import read_config, type_name
 
 
 def parse_args(argv=None):
@@ -58,7 +58,7 @@ def paint(cfg, folder):
     hooks, visualizer = dict(cfg.get('default_hooks') or {}), dict(cfg.get('visualizer') or {})
     hooks['visualization'] = dict(hooks.get('visualization') or dict(type='SegVisualizationHook'),
                                   draw=True, interval=1)
-    if str(visualizer.get('type', 'Visualizer')).rpartition('.')[2] == 'Visualizer':
+    if type_name(visualizer, 'Visualizer') == 'Visualizer':
         visualizer['type'] = 'SegLocalVisualizer'  # mmengine's own paints no prediction
     backends = list(visualizer.get('vis_backends') or [])
     if not any('LocalVisBackend' in str(backend.get('type')) for backend in backends):

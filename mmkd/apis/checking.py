@@ -5,11 +5,11 @@ import tempfile
 from logging import FileHandler
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from ..utils.configs import copy_config, teachers_of
 from .data_check import check_datasets
 
 
@@ -45,7 +45,7 @@ def check_training(cfg):
             for handler in [h for h in runner.logger.handlers if isinstance(h, FileHandler)]:
                 runner.logger.removeHandler(handler)
                 handler.close()
-    lines = [*_networks(cfg, model), *_terms(model, seen, losses), *_data(cfg, contents, batch),
+    lines = [*_networks(cfg, model), *_terms(model, seen, losses), *_data(contents, batch),
              *_schedule(cfg, losses)]
     width = max(len(label) for label, _ in lines)
     return '\n'.join(f'{label:<{width}}  {text}' for label, text in lines)
@@ -53,7 +53,7 @@ def check_training(cfg):
 
 def _runner(cfg, folder):
     """A Runner that writes into ``folder`` only, and logs nothing."""
-    cfg = Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=cfg.filename)
+    cfg = copy_config(cfg)
     cfg.work_dir, cfg.log_level, cfg.launcher = folder, 'ERROR', 'none'
     cfg.visualizer, cfg.resume, cfg.load_from = None, False, None
     cfg.experiment_name = f'check_{os.path.basename(folder)}'
@@ -120,9 +120,9 @@ def _networks(cfg, model):
     student = getattr(model, 'student', model)
     yield 'student' if student is not model else 'model', _network(student)
     for name, teacher in (getattr(model, 'teachers', None) or {}).items():
-        given = cfg.model.teacher if 'config' in cfg.model.teacher else cfg.model.teacher[name]
+        given = teachers_of(cfg.model)[name]
         config = given.config if isinstance(given.config, str) else 'a dict'
-        yield getattr(teacher, 'name', name), (
+        yield teacher.name, (
             f"{_network(teacher.model)}; {config}; weights: {given.get('checkpoint') or 'random'}"
             + ('; normalises images in its own way' if teacher.own_inputs else ''))
 
@@ -154,7 +154,7 @@ def _shape(value):
     return '[' + ', '.join(map(_shape, values)) + ']'
 
 
-def _data(cfg, contents, batch):
+def _data(contents, batch):
     for found in contents:
         yield found.loader.removesuffix('_dataloader') + ' data', (
             f'{found.kind}, {found.count} pictures'

@@ -1,7 +1,7 @@
 """The number of classes of networks and data."""
 import contextlib
 
-from ..utils.configs import is_distiller, load_model_config
+from ..utils.configs import is_distiller, load_model_config, teachers_of, type_name
 
 #: heads that tell apart something else than the data's classes: STDC's edges, SAN's words
 _OTHER_TASKS = ('STDCHead', 'SideAdapterCLIPHead')
@@ -40,12 +40,11 @@ def _networks(cfg):
     model = cfg.get('model')
     if not is_distiller(model):
         return [('model', model)] if isinstance(model, dict) else []
-    teacher = model.get('teacher') or {}
-    teachers = {'': teacher} if 'config' in teacher else teacher
     sources = {'model.student': model}
-    for name, source in teachers.items():
-        if _scores(model, name) and isinstance(source, dict):
-            sources[f'teacher.{name}'.rstrip('.')] = source.get('config')
+    for name, source in teachers_of(model).items():
+        if _scores(model, name):
+            owner = 'teacher' if source is model['teacher'] else f'teacher.{name}'
+            sources[owner] = source.get('config')
     networks = []
     for owner, source in sources.items():
         # What is wrong with a config is told when the distiller is built, with all the rest.
@@ -66,8 +65,7 @@ def heads(model, path=''):
     """path -> ``num_classes`` of every head in a model config that gives scores of classes."""
     found = {}
     if isinstance(model, dict):
-        kind = getattr(model.get('type'), '__name__', str(model.get('type'))).rpartition('.')[2]
-        number = model.get('num_classes')
+        kind, number = type_name(model), model.get('num_classes')
         if isinstance(number, int) and kind.endswith('Head') and kind not in _OTHER_TASKS:
             found[path] = number
         for key, value in model.items():

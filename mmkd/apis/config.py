@@ -2,11 +2,9 @@
 import contextlib
 import os
 
-from mmengine.config import Config
-
 from ..results.evidence import clean_head
 from ..utils.config_files import config_root
-from ..utils.configs import is_distiller, load_model_config, read_config, settle
+from ..utils.configs import copy_config, is_distiller, load_model_config, read_config, settle
 from ..utils.custom_modules import FOLDERS, imports_of
 from ..utils.recipes import join_recipes, read_recipe, recipe_names
 from .launch import use_stock_amp
@@ -89,7 +87,7 @@ def prepare(cfg):
 def student_only(cfg):
     """The config with the bare student as its model, and nothing of mmkd in it."""
     need_model(cfg)
-    cfg = Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=cfg.filename)
+    cfg = copy_config(cfg)
     if is_distiller(cfg.model):
         cfg.model = load_model_config(cfg, 'student')[0]
     cfg.pop('distillations', None)

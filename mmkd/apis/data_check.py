@@ -1,6 +1,7 @@
 """Are the data that a config reads there, and do they fit its networks?"""
 import os
 
+from ..utils.configs import type_name
 from ..utils.hints import did_you_mean
 from .classes import class_problems
 from .data_contents import read_contents
@@ -66,8 +67,8 @@ def leaf_datasets(dataset):
 def _missing(dataset):
     """key -> path of the folders and files that the dataset names and that are not there."""
     root, prefixes = dataset.get('data_root') or '', dataset.get('data_prefix') or {}
-    steps = [step.get('type') for step in dataset.get('pipeline') or () if isinstance(step, dict)]
-    unread = 'seg_map_path' if steps and 'LoadAnnotations' not in map(_name, steps) else None
+    steps = [type_name(step) for step in dataset.get('pipeline') or ()]
+    unread = 'seg_map_path' if steps and 'LoadAnnotations' not in steps else None
     wanted = {f'data_prefix.{key}': os.path.join(root, part) for key, part in prefixes.items()
               if isinstance(part, str) and key != unread}
     wanted = wanted or dict(data_root=root)
@@ -77,12 +78,8 @@ def _missing(dataset):
             if path and '://' not in path and not os.path.exists(path)}
 
 
-def _name(kind):
-    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
-
-
 def _how_to_get(loader, dataset, missing):
-    kind, root = _name(dataset.get('type')), dataset.get('data_root') or ''
+    kind, root = type_name(dataset), dataset.get('data_root') or ''
     where = ', '.join(os.path.abspath(path) for path in missing.values())
     text = f'{kind} of {loader}: {where} does not exist'
     if root and os.path.isdir(root) and os.listdir(root):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 
+from ..utils.configs import type_name
 from ..utils.hints import did_you_mean
 
 _FILES, _MASKS = 5000, 8  # how many files are looked for, how many masks are read
@@ -63,7 +64,7 @@ def read_contents(cfg, loader, scope=None):
 def _annotation_step(cfg):
     """The pipeline's own step that reads a mask, or None."""
     for step in cfg.get('pipeline') or ():
-        if isinstance(step, dict) and str(step.get('type')).rpartition('.')[2] == 'LoadAnnotations':
+        if type_name(step) == 'LoadAnnotations':
             return TRANSFORMS.build(dict(step))
     return None
 

@@ -8,6 +8,8 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from torch import distributed
 
+from ..utils.configs import type_name
+
 
 def use_cpu_processes(cfg):
     """Let several CPU processes train or test together where there is no accelerator.
@@ -43,7 +45,6 @@ def end_processes():
     distributed.destroy_process_group()
 
 
-
 def use_amp(cfg):
     """Train with mixed precision.
 
@@ -51,7 +52,7 @@ def use_amp(cfg):
         ValueError: The config's optim wrapper is of a kind that has none.
     """
     for wrapper in _wrappers(cfg.optim_wrapper):
-        kind = _name(wrapper.get('type', 'OptimWrapper'))
+        kind = type_name(wrapper, 'OptimWrapper')
         if kind == 'OptimWrapper':
             wrapper['type'] = 'AmpOptimWrapper'
             if wrapper.get('loss_scale') is None:
@@ -66,7 +67,7 @@ def use_cpu_amp(cfg):
     if get_device() != 'cpu' or cfg.get('optim_wrapper') is None:
         return
     for wrapper in _wrappers(cfg.optim_wrapper):
-        if _name(wrapper.get('type')) == 'AmpOptimWrapper':
+        if type_name(wrapper) == 'AmpOptimWrapper':
             for key in ('loss_scale', 'dtype', 'use_fsdp'):
                 wrapper.pop(key, None)
             wrapper['type'] = 'mmkd.Bfloat16OptimWrapper'
@@ -77,7 +78,7 @@ def use_cpu_amp(cfg):
 def use_stock_amp(cfg):
     """The counterpart of :func:`use_cpu_amp`, for a config that needs nothing of mmkd."""
     for wrapper in _wrappers(cfg.get('optim_wrapper') or {}):
-        if _name(wrapper.get('type')) == 'Bfloat16OptimWrapper':
+        if type_name(wrapper) == 'Bfloat16OptimWrapper':
             wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
 
 
@@ -86,10 +87,6 @@ def _wrappers(cfg):
     if 'optimizer' in cfg or not any(isinstance(value, dict) for value in cfg.values()):
         return [cfg]
     return [value for value in cfg.values() if isinstance(value, dict) and 'optimizer' in value]
-
-
-def _name(kind):
-    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
 
 
 def check_writable(folder, option):

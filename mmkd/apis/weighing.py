@@ -9,7 +9,6 @@ import itertools
 import tempfile
 import time
 
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
@@ -17,6 +16,7 @@ from torch import nn
 from ..engine.randomness import random_state, set_random_state
 from ..models.teacher import load_weights
 from ..utils.checkpoint import load_checkpoint_file
+from ..utils.configs import copy_config
 from .data_check import check_datasets
 from .gradients import measure
 
@@ -72,7 +72,7 @@ def weigh(cfg, batches=8, after=(0,), checkpoints=(), ratio=1., progress=None):
 
 def _in_memory(cfg):
     """A copy of the config that trains alike and neither validates, saves nor logs."""
-    cfg = Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=cfg.filename)
+    cfg = copy_config(cfg)
     for key in ('val', 'test'):
         for part in ('dataloader', 'cfg', 'evaluator'):
             cfg[f'{key}_{part}'] = None

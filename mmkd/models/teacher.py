@@ -11,7 +11,7 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 
 from ..utils.checkpoint import load_checkpoint_file
-from ..utils.configs import load_model_config
+from ..utils.configs import load_model_config, teachers_of
 from ..utils.hints import refuse_unknown
 from .libraries import library_of
 from .mistakes import Mistakes
@@ -98,12 +98,12 @@ class Teacher:
 
 def named_teachers(cfg):
     """{name: (label for messages, dict)} from one teacher's dict or a dict of named ones."""
-    if not isinstance(cfg, dict) or not cfg:
+    found = teachers_of(dict(teacher=cfg))
+    if not found:
         raise ValueError("teacher must be dict(config=..., checkpoint=...) or a dict of such "
                          f'dicts by name, not {cfg!r}')
-    if 'config' in cfg or not all(isinstance(v, dict) for v in cfg.values()):
-        return {'teacher': ('teacher', cfg)}
-    return {name: (f'teacher {name!r}', item) for name, item in cfg.items()}
+    return {name: ('teacher' if item is cfg else f'teacher {name!r}', item)
+            for name, item in found.items()}
 
 
 def build_teacher(label, cfg):

@@ -12,7 +12,6 @@ from ..utils.hints import did_you_mean
 from .mistakes import Mistakes
 from .parts import build_part
 from .schedules import Time
-from .taps import parse_tap
 from .term_spec import TermSpec
 
 
@@ -155,15 +154,6 @@ class Extras:
         return self._made[name]
 
 
-def resolve_tap(text, names):
-    """The taps to try for what the user wrote: a semantic name's, or the one itself.
-
-    A trailing ``[i]`` or ``:input`` means the module of that name, not the
-    semantic name.
-    """
-    return [parse_tap(tap) for tap in names.get(text, [text])]
-
-
 @contextlib.contextmanager
 def _evaluating(module):
     was = module.training
@@ -174,4 +164,4 @@ def _evaluating(module):
         module.train(was)
 
 
-__all__ = ['Extras', 'Term', 'TermSpec', 'resolve_tap']
+__all__ = ['Extras', 'Term', 'TermSpec']

@@ -7,10 +7,32 @@ from .config_files import read_file
 from .paths import search
 
 
+def type_name(cfg, default=''):
+    """What a config dict makes, without its scope: 'ResNet' of ``mmseg.ResNet`` or of the class
+    itself; ``default`` if it does not say, or is no dict."""
+    kind = cfg.get('type') if isinstance(cfg, dict) else None
+    return default if kind is None else getattr(kind, '__name__', str(kind)).rpartition('.')[2]
+
+
 def is_distiller(model):
     """Is this model config a distiller's? (Of any spelling: with ``mmkd.``, without, a class.)"""
-    kind = model.get('type') if isinstance(model, dict) else None
-    return getattr(kind, '__name__', str(kind)).rpartition('.')[2] == 'OfflineDistiller'
+    return type_name(model) == 'OfflineDistiller'
+
+
+def teachers_of(model):
+    """{name: dict} of a distiller's config; a single one is called 'teacher'. Empty if there is
+    none, or something else in its place."""
+    teacher = model.get('teacher')
+    if not isinstance(teacher, dict):
+        return {}
+    if 'config' in teacher or not all(isinstance(one, dict) for one in teacher.values()):
+        return {'teacher': teacher}
+    return dict(teacher)
+
+
+def copy_config(cfg):
+    """A Config of the same content, whose changes leave ``cfg`` as it is."""
+    return Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=cfg.filename)
 
 
 def read_config(source, label='config'):
@@ -47,10 +69,7 @@ def settle(cfg, folders_of):
         return
     if model['type'] == 'OfflineDistiller':
         model['type'] = 'mmkd.OfflineDistiller'
-    teacher = model.get('teacher')
-    named = [teacher] if isinstance(teacher, dict) and 'config' in teacher else \
-        list((teacher or {}).values()) if isinstance(teacher, dict) else []
-    for network in [model.get('student'), *named]:
+    for network in [model.get('student'), *teachers_of(model).values()]:
         for key in ('config', 'checkpoint'):
             path = network.get(key) if isinstance(network, dict) else None
             if isinstance(path, str) and '::' not in path and '://' not in path:

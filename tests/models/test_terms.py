@@ -7,7 +7,7 @@ from torch import nn
 
 from mmkd.models.schedules import Time
 from mmkd.models.taps import parse_tap
-from mmkd.models.terms import Extras, Term, TermSpec, resolve_tap
+from mmkd.models.terms import Extras, Term, TermSpec
 from mmkd.registry import MODELS
 
 
@@ -169,12 +169,6 @@ def test_try_out_tells_what_failed_on_what():
     term, examples, extras = make(dict(type=Bad))
     with pytest.raises(ValueError, match=r'Bad fails on tensors of shape \(2, 3, 4, 4\).*boom'):
         term.try_out(examples, extras)
-
-
-def test_resolve():
-    names = dict(logits=['a.b', 'a[0]'])
-    assert [str(t) for t in resolve_tap('logits', names)] == ['a.b', 'a[0]']
-    assert [str(t) for t in resolve_tap('logits[0]', names)] == ['logits[0]']
 
 
 def test_registered_losses_are_reachable_from_any_scope():

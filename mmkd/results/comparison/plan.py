@@ -3,11 +3,9 @@ import contextlib
 import fcntl
 import os
 
-from mmengine.config import Config
-
 from ...apis import check_datasets, compose, student_only
 from ...utils.checkpoint import safe_load
-from ...utils.configs import load_model_config, read_config
+from ...utils.configs import copy_config, load_model_config, read_config
 from ...utils.recipes import recipe_names
 from . import metric
 from .runs import Run
@@ -100,13 +98,9 @@ class Plan:
         if 'distillations' in cfg.model:
             raise ValueError(f'{key}: {getattr(self.args, key)!r} is a distillation; give the '
                              f"plain {key}'s config")
-        self.configs[key] = self._copy(cfg)
+        self.configs[key] = copy_config(cfg)
         options = self.args.cfg_options if key == STUDENT else self.args.teacher_cfg_options
         self.configs[key].merge_from_dict(options)
-
-    @staticmethod
-    def _copy(cfg):
-        return Config(cfg.to_dict(), cfg_text=cfg.pretty_text, filename=cfg.filename)
 
     def _recipe_names(self):
         names = {}
@@ -126,7 +120,7 @@ class Plan:
     def _compose(self, name, recipe):
         args = self.args
         cfg = compose(args.student, args.teacher, recipe, 'the teacher of the comparison')
-        self.configs[name] = self._copy(cfg)
+        self.configs[name] = copy_config(cfg)
         self.configs[name].merge_from_dict(args.cfg_options)
 
     def _check_student(self):
@@ -188,7 +182,7 @@ class Plan:
             for name, recipe in self.names.items()}
 
     def _make(self, name, seed, start, options, teacher=None, folder=None):
-        cfg = self._copy(self.configs[name])
+        cfg = copy_config(self.configs[name])
         cfg.merge_from_dict({'randomness.seed': seed})
         if folder is None:
             folder = os.path.join(self.out, name, f'seed{seed}')
