@@ -10,7 +10,8 @@ import pytest
 from mmkd.apis import config_root, join_recipes, recipes
 from mmkd.registry import MODELS
 
-PAGES = sorted(glob.glob(os.path.join(config_root(), '*', '*', 'README.md')))
+PAGES = sorted(page for task in ('seg', 'det', 'det3d')
+               for page in glob.glob(os.path.join(config_root(), task, '*', 'README.md')))
 
 TERM_KEYS = ('tap', 'student_tap', 'teacher_tap', 'weight', 'schedule')
 
