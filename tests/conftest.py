@@ -1,4 +1,5 @@
 """What every test starts from, and in which order tests run."""
+import itertools
 import os
 import random
 import sys
@@ -20,17 +21,23 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _as_in_a_new_process():
-    """A Runner leaves its default scope and seeds behind; no test may depend on another's.
+    """A Runner leaves its default scope, its length and seeds behind; no test may depend on
+    another's.
 
     mmengine is not imported here: tests/ops runs where there is only torch.
     """
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
-    registry = sys.modules.get('mmengine.registry')
-    before = dict(registry.DefaultScope._instance_dict) if registry else {}
+    before = [dict(known) for known in _known_to_mmengine()]
     yield
-    registry = sys.modules.get('mmengine.registry')
-    if registry:
-        registry.DefaultScope._instance_dict.clear()
-        registry.DefaultScope._instance_dict.update(before)
+    for known, was in itertools.zip_longest(_known_to_mmengine(), before, fillvalue={}):
+        known.clear()
+        known.update(was)
+
+
+def _known_to_mmengine():
+    """What mmengine keeps by name in this process, if it was imported."""
+    registry, logging = (sys.modules.get(f'mmengine.{part}') for part in ('registry', 'logging'))
+    return [registry.DefaultScope._instance_dict, logging.MessageHub._instance_dict] \
+        if registry and logging else []

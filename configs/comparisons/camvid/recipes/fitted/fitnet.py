@@ -1,2 +1,2 @@
 # FitNet at the weight that did best on the validation split: see the README.
-_base_ = '../fitnet_2.py'
+_base_ = '../fitnet_0p6.py'
