@@ -43,6 +43,7 @@ FRAGMENTS = [path for path in ALL if path.startswith(tuple(
 STUDENTS = found('_base_/students/*.py')
 LEAVES = found('seg/*/*.py', 'det/*/*.py', 'det3d/*/*.py')
 DEMO = found('demo/**/*.py')  # run as a whole by `make demo` and its test
+COMPARISONS = found('comparisons/**/*.py')  # a teacher there may need a package of its own
 ROWS = [model['Config'] for meta in read_metafiles(CONFIGS).values() for model in meta['Models']]
 
 
@@ -62,11 +63,24 @@ def read(path):
 
 
 def test_no_config_is_left_out():
-    known = Counter(FRAGMENTS + STUDENTS + LEAVES + DEMO)
+    known = Counter(FRAGMENTS + STUDENTS + LEAVES + DEMO + COMPARISONS)
     assert sorted(known) == ALL
     assert set(known.values()) == {1}
     assert sorted(ROWS) == sorted(f'configs/{path}' for path in LEAVES)
     assert len(ROWS) >= 24
+
+
+@pytest.mark.parametrize('path', [path for path in COMPARISONS if os.path.basename(path)
+                                  == 'student.py' or f'{os.sep}recipes{os.sep}' in path])
+def test_what_a_comparison_names_is_whole(path):
+    cfg = read(path)
+    if os.path.basename(path) == 'student.py':
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            assert ROOT_MODELS.build(cfg.model).decode_head.num_classes == len(
+                cfg.train_dataloader.dataset.metainfo.classes)
+    else:
+        assert all(term['loss']['type'] and term['weight'] for term in
+                   cfg.distillations.values())
 
 
 def test_every_student_base_is_used():
