@@ -68,7 +68,9 @@ def test_a_killed_comparison_goes_on_and_one_failure_stops_nothing_else(tmp_path
     noted = json.loads((out / 'mgd' / 'seed3' / 'run.json').read_text())
     assert len(noted['sessions']) == 2
     straight = shlex.split(rows['mgd']['runs'][0]['command'])
-    straight[0], straight[-1] = sys.executable, 'straight'
+    assert straight[1] == os.path.join('tools', 'train.py')  # as typed in the clone's folder
+    straight[:2] = command('train.py')
+    straight[-1] = 'straight'
     subprocess.run(straight, cwd=project, check=True, capture_output=True,
                    env=environment(PYTHONPATH=there['PYTHONPATH'],
                                    OMP_NUM_THREADS=str(noted['threads'])))
