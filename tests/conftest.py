@@ -1,5 +1,4 @@
 """What every test starts from, and in which order tests run."""
-import itertools
 import os
 import random
 import sys
@@ -8,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-# Workers that run tests side by side (pytest -n) share the cores instead of fighting for them.
+# Workers that run tests side by side (pytest -n) share the cores instead of fighting for them,
+# and so do the processes they start: sums over other threads differ in the last bit.
 _WORKERS = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
 if _WORKERS > 1:
-    torch.set_num_threads(max((os.cpu_count() or 1) // _WORKERS, 1))
+    _THREADS = max((os.cpu_count() or 1) // _WORKERS, 1)
+    torch.set_num_threads(_THREADS)
+    os.environ['OMP_NUM_THREADS'] = str(_THREADS)
 
 
 def pytest_collection_modifyitems(items):
@@ -29,15 +31,18 @@ def _as_in_a_new_process():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
-    before = [dict(known) for known in _known_to_mmengine()]
+    _forget()
     yield
-    for known, was in itertools.zip_longest(_known_to_mmengine(), before, fillvalue={}):
-        known.clear()
-        known.update(was)
+    _forget()
 
 
-def _known_to_mmengine():
-    """What mmengine keeps by name in this process, if it was imported."""
+def _forget():
+    """Empty what mmengine keeps by name in this process, if it was imported.
+
+    What a fixture of a whole module left behind goes, too: whose it is depends on which tests
+    this worker ran before.
+    """
     registry, logging = (sys.modules.get(f'mmengine.{part}') for part in ('registry', 'logging'))
-    return [registry.DefaultScope._instance_dict, logging.MessageHub._instance_dict] \
-        if registry and logging else []
+    if registry and logging:
+        registry.DefaultScope._instance_dict.clear()
+        logging.MessageHub._instance_dict.clear()
