@@ -1,8 +1,9 @@
 """A reference case: what an official implementation was given, drew and returned.
 
 ``NAME.json`` says what ``NAME.npz`` holds: ``in__X`` inputs, ``param__M.W`` weights before the
-call, ``rng__k_fn`` the k-th random draw, and the expected ``out__X``, ``grad__LOSS__X``,
-``gradp__LOSS__M.W`` and ``after__M.W``; ``layouts.py`` translates another layout into this one.
+call, ``rng__k_fn`` the k-th random draw, and the expected ``out__X``, ``mid__X`` (on the way),
+``ref__X`` (by another formula), ``grad__LOSS__X``, ``gradp__LOSS__M.W`` and ``after__M.W``;
+``layouts.py`` translates other layouts into this one.
 An adapter turns a ``Case`` into an ``Outcome``; the numbers under the recorded names are then
 computed here, the same way for every family.
 """
@@ -26,7 +27,7 @@ class Outcome:
 
     Args:
         losses: name -> scalar tensor, for ``out__``, ``grad__`` and ``gradp__``.
-        outputs: name -> tensor, the other ``out__`` values.
+        outputs: name -> tensor, the other ``out__``, ``mid__`` and ``ref__`` values.
         zero: names of the losses that must be zero where the official value is not finite.
         terms: recorded name -> tensor, what the value is a difference or a signed sum of, for
             those that may cancel out.
@@ -135,6 +136,22 @@ class Case:
                 leaf = value.is_floating_point()
                 self.bound[name] = value.clone().requires_grad_(leaf)
 
+    def skip(self, pattern):
+        """Declares that recorded values whose name (``mid__X``) matches ``pattern`` have no
+        counterpart here: steps on the way that are another's, or losses of another part.
+
+        Raises:
+            CaseError: if no recorded output or gradient would be left.
+        """
+        self.expected = {key: value for key, value in self.expected.items()
+                         if not re.search(pattern, key)}
+        if not any(key.startswith(('out__', 'grad')) for key in self.expected):
+            raise CaseError(f'{self.name}: nothing that is compared is recorded')
+
+    def draw(self, function, *names):
+        """Declares that the inputs ``names`` are what torch's ``function`` returned, in order."""
+        self.draws += [(function, self.input(name).detach()) for name in names]
+
     @contextlib.contextmanager
     def feed_draws(self):
         """Within this, torch's random functions return the recorded draws, in order.
@@ -172,7 +189,7 @@ class Case:
 
     def _result(self, key, outcome):
         kind, _, name = key.partition('__')
-        if kind == 'out':
+        if kind in ('out', 'mid', 'ref'):
             return array(outcome.outputs.get(name))
         if kind == 'after':
             return array(self.bound.get(name))

@@ -4,7 +4,8 @@ import zipfile
 
 import numpy as np
 
-EXPECTED = ('out__', 'grad__', 'gradp__', 'after__')
+OUTPUTS = ('out__', 'mid__', 'ref__')
+EXPECTED = (*OUTPUTS, 'grad__', 'gradp__', 'after__')
 KINDS = ('in__', 'param__', 'rng__', *EXPECTED)
 
 
@@ -31,7 +32,7 @@ def read_npz(path):
 
 
 def check_described(name, info, arrays):
-    """Refuses a case whose npz file is not what the json says, in either layout."""
+    """Refuses a case whose npz file is not what the json says, in any layout."""
     described = info.get('arrays', {})
     if not isinstance(described, dict) or not all(isinstance(d, dict) for d in described.values()):
         raise CaseError(f'{name}: "arrays" of the json must describe each array by an object')

@@ -21,6 +21,21 @@ def write_case(folder, name, source, args, arrays, **info):
     return path
 
 
+def write_dotted(folder, name, args, arrays, source='by hand', dtype=np.float32):
+    """Writes NAME.json and NAME.npz with dotted names, floats in ``dtype``; returns the path."""
+    arrays = {key: np.asarray(value) for key, value in arrays.items()}
+    arrays = {key: value.astype(dtype) if value.dtype.kind == 'f' else value
+              for key, value in arrays.items()}
+    np.savez(folder / f'{name}.npz', **arrays)
+    described = {key: {'shape': list(value.shape), 'dtype': str(value.dtype), 'meaning': ''}
+                 for key, value in arrays.items()}
+    method, _, kind = name.partition('__')
+    path = folder / f'{name}.json'
+    path.write_text(json.dumps({'method': method, 'case': kind, 'source': source, 'args': args,
+                                'notes': '', 'arrays': described}))
+    return path
+
+
 def scores(shape, repeat=1, **arrays):
     """Both score vectors in ``shape``, and the expected arrays in it."""
     values = {key: np.reshape(np.repeat(value, repeat), shape) for key, value in SCORES.items()}

@@ -1,4 +1,4 @@
-"""The two layouts of recorded cases, and their translation into one.
+"""The three layouts of recorded cases, and their translation into one.
 
 Prefixed, the one that the rest of this package works with: ``NAME.npz`` says with a prefix what
 each array is (see ``case.py``), ``NAME.json`` holds ``official_args`` and ``dtype``.
@@ -6,6 +6,11 @@ each array is (see ``case.py``), ``NAME.json`` holds ``official_args`` and ``dty
 Bare, of the recordings of 3D methods: each array has its own name, the json holds ``args`` and
 describes every array, and what is given and what expected is not in the files. The adapter of such
 a family says so with a ``BareArrays`` called ``ARRAYS``.
+
+Dotted, of the recordings of 2D detection: ``in.X`` inputs (random draws among them), ``w.M.W``
+weights, ``out.X`` outputs, ``mid.X`` values on the way and ``ref.X`` values of other formulas,
+``grad.X`` and ``gradw.M.W`` gradients of the loss ``loss``, or, where no such output is recorded,
+of ``total``; ``grad.L.X`` is the gradient of the loss ``L``. The json holds ``args``.
 """
 import math
 
@@ -72,19 +77,52 @@ def check_array(label, array, kind, dims, sizes):
                     + (f' with {bound}' if bound else ''))
 
 
+DOTTED = {'in.': 'in__', 'w.': 'param__', 'out.': 'out__', 'mid.': 'mid__', 'ref.': 'ref__'}
+
+
+def is_dotted(arrays):
+    return any(key.startswith(('in.', 'out.')) for key in arrays)
+
+
+def from_dotted(name, arrays):
+    """``arrays`` of dotted names under prefixed names.
+
+    Raises:
+        CaseError: if a name has an unknown prefix, or a gradient is of no input or weight.
+    """
+    main = 'loss' if 'out.loss' in arrays else 'total'
+    translated = {}
+    for key, value in arrays.items():
+        prefix, _, rest = key.partition('.')
+        loss, _, of = rest.partition('.')
+        if prefix + '.' in DOTTED:
+            translated[DOTTED[prefix + '.'] + rest] = value
+        elif prefix == 'gradw' and f'w.{rest}' in arrays:
+            translated[f'gradp__{main}__{rest}'] = value
+        elif prefix == 'grad' and f'in.{rest}' in arrays:
+            translated[f'grad__{main}__{rest}'] = value
+        elif prefix == 'grad' and f'in.{of}' in arrays:
+            translated[f'grad__{loss}__{of}'] = value
+        else:
+            known = ', '.join([*DOTTED, 'grad.', 'gradw.'])
+            raise CaseError(f'{name}: what is the array {key}? Names begin with one of {known}, '
+                            'and a gradient names an input or a weight')
+    return translated
+
+
 def named_by_kind(info):
     """Whether a case is called FAMILY_KIND, where KIND may have several words and a number."""
     return 'args' in info and 'official_args' not in info
 
 
 def read_layout(name, info, arrays, bare=None):
-    """A case of either layout in the prefixed one.
+    """A case of any layout in the prefixed one.
 
     Args:
         name: what to call the case in messages.
         info: content of the json file.
         arrays: content of the npz file.
-        bare: the family's BareArrays, None for the prefixed layout.
+        bare: the family's BareArrays, None for the other layouts, which their names tell apart.
 
     Returns:
         The official arguments, the precision of the recording as a torch dtype, and the arrays
@@ -93,16 +131,32 @@ def read_layout(name, info, arrays, bare=None):
     Raises:
         CaseError: if the files contradict each other or something is missing.
     """
-    args = info.get('official_args' if bare is None else 'args') or {}
+    dotted = bare is None and is_dotted(arrays)
+    args = info.get('args' if bare is not None or dotted else 'official_args') or {}
     if not isinstance(args, dict):
         raise CaseError(f'{name}: the arguments must be a json object, not {args!r}')
     check_described(name, info, arrays)
+    if dotted:
+        check_all_described(name, info, arrays)
+        translated = from_dotted(name, arrays)
+        check_prefixed(name, info, translated)
+        return dict(args), precision(arrays), translated
     if bare is None:
         check_prefixed(name, info, arrays)
         return dict(args), getattr(torch, info.get('dtype', 'float64')), arrays
+    check_all_described(name, info, arrays)
+    return dict(args), precision(arrays), bare.prefixed(name, arrays)
+
+
+def check_all_described(name, info, arrays):
+    """Refuses arrays that the json does not describe."""
     nowhere = sorted(set(arrays) - set(info.get('arrays', {})))
     if nowhere:
         raise CaseError(f'{name}: the json does not describe {", ".join(nowhere)}')
+
+
+def precision(arrays):
+    """float64 if all floating arrays are, else float32."""
     floating = [value.dtype for value in arrays.values() if np.issubdtype(value.dtype, np.floating)]
     double = bool(floating) and all(dtype == np.float64 for dtype in floating)
-    return dict(args), torch.float64 if double else torch.float32, bare.prefixed(name, arrays)
+    return torch.float64 if double else torch.float32

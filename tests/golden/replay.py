@@ -132,7 +132,9 @@ def replay(path, float32=False):
     """
     path = Path(path)
     info = read_json(path)
-    name, family = find_adapter(path.stem, str(info.get('case', '')), kind=named_by_kind(info))
+    inner = '__'.join(str(info[key]) for key in ('method', 'case') if key in info)
+    name, family = find_adapter(path.stem, inner, str(info.get('case', '')),
+                                kind=named_by_kind(info))
     adapter = importlib.import_module(f'tests.golden.adapters.{family}')
     case = Case(path, name, torch.float32 if float32 else None, getattr(adapter, 'ARRAYS', None))
     outcome = adapter.run(case)

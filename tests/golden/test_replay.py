@@ -1,7 +1,7 @@
 """Replays the recorded reference cases, and holds the replay tool to what it promises.
 
 The recorded cases lie outside the project and are replayed where they are; without them, the
-hand-derived ones of ``test_adapters.py`` and ``test_adapters_3d.py`` remain.
+hand-derived ones of ``test_adapters*.py`` remain.
 """
 import json
 import subprocess
@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.golden.case import Case
 from tests.golden.files import CaseError
-from tests.golden.handmade import KL, SLOPE, kd_case, mgd_case
+from tests.golden.handmade import KL, SCORES, SLOPE, kd_case, mgd_case, write_dotted
 from tests.golden.replay import adapters, compare, find_adapter, main, replay
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT.parent / 'shared' / 'golden'
-FILES = sorted(file for family in adapters() for pattern in ('seg/{}_[0-9]*', 'det3d/{}_*')
+FILES = sorted(file for family in adapters()
+               for pattern in ('seg/{}_[0-9]*', 'det/{}__*', 'det3d/{}_*')
                for file in RECORDED.glob(pattern.format(family) + '.json'))
 
 if not FILES:
@@ -29,7 +31,7 @@ else:
     def test_recorded_case(file):
         name, error, _, problems = replay(file)
         assert name == file.stem
-        assert not problems and error < (1e-4 if file.parent.name == 'det3d' else 1e-6)
+        assert not problems and error < (1e-6 if file.parent.name == 'seg' else 1e-4)
 
     def test_every_adapter_has_a_recorded_case():
         assert {find_adapter(file.stem)[1] for file in FILES} == set(adapters())
@@ -61,6 +63,54 @@ def test_float32_on_request(tmp_path, capsys):
 def test_a_wrong_value_fails(tmp_path, capsys, changes, message):
     assert main([str(kd_case(tmp_path, **changes))]) == (1 if message else 0)
     assert (message or '') in capsys.readouterr().err
+
+
+def dotted_case(folder, **changes):
+    shape = (1, 2, 1, 1)
+    arrays = {'in.' + key[4:]: np.reshape(value, shape) for key, value in SCORES.items()}
+    arrays |= {'out.loss': KL, 'grad.student': np.reshape(SLOPE, shape)}
+    return write_dotted(folder, 'kd__by_hand', {'temperature': 1.},
+                        {**arrays, **changes}, 'winycg/CIRKD:losses/kd.py')
+
+
+def test_dotted_names(tmp_path, capsys):
+    assert main([str(dotted_case(tmp_path))]) == 0
+    assert capsys.readouterr().out.startswith('kd__by_hand ')
+    renamed = dotted_case(tmp_path)
+    renamed.with_suffix('.npz').rename(tmp_path / 'renamed.npz')
+    assert replay(renamed.rename(tmp_path / 'renamed.json'))[0] == 'kd__by_hand'
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'out.loss': KL * 1.01}, 'out__loss: relative error'),
+    ({'grad.student': np.reshape(SLOPE, (1, 2, 1, 1)) * 1.01}, 'grad__loss__student: relative'),
+    ({'grad.loss.student': np.zeros((1, 2, 1, 1))}, 'grad__loss__student: relative'),
+    ({'mid.map': 1.}, 'mid__map: mmkd has no counterpart'),
+    ({'ref.map': 1.}, 'ref__map: mmkd has no counterpart'),
+    ({'w.conv.weight': 1.}, 'recorded weights were not used: conv.weight'),
+    ({'grad.teacher2': 1.}, 'what is the array grad.teacher2?'),
+    ({'gradw.conv': 1.}, 'what is the array gradw.conv?'),
+    ({'value': 1.}, 'what is the array value?')])
+def test_a_wrong_dotted_value_fails(tmp_path, capsys, changes, message):
+    assert main([str(dotted_case(tmp_path, **changes))]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_dotted_array_must_be_described(tmp_path, capsys):
+    path = dotted_case(tmp_path)
+    info = json.loads(path.read_text())
+    del info['arrays']['in.teacher']
+    path.write_text(json.dumps(info))
+    assert main([str(path)]) == 1
+    assert 'the json does not describe in.teacher' in capsys.readouterr().err
+
+
+def test_values_that_have_no_counterpart_are_declared(tmp_path):
+    case = Case(dotted_case(tmp_path, **{'mid.map': 1., 'ref.map': 2.}))
+    case.skip('^(mid|ref)__')
+    assert set(case.expected) == {'out__loss', 'grad__loss__student'}
+    with pytest.raises(CaseError, match='nothing that is compared'):
+        case.skip('loss')
 
 
 def broken(folder, what):
