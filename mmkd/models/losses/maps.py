@@ -23,7 +23,32 @@ def check_maps(owner, student, teacher, same_channels=False):
     if student.shape[0] != teacher.shape[0]:
         raise ValueError(f'{owner}: student has a batch of {student.shape[0]}, teacher of '
                          f'{teacher.shape[0]}: both must come from the same images')
-    if same_channels and student.shape[1] != teacher.shape[1]:
+    if same_channels:
+        _check_channels(owner, student, teacher)
+
+
+def check_rows(owner, student, teacher, same_channels=False):
+    """Raise ValueError if two tensors are not rows of the same RoIs.
+
+    Args:
+        owner (str): The loss, for the message.
+        student: (R, Cs, ...), what is trained.
+        teacher: (R, Ct, ...), the target.
+        same_channels: whether Cs and Ct must be equal.
+    """
+    for name, x in (('student', student), ('teacher', teacher)):
+        if x.dim() < 2:
+            raise ValueError(f'{owner}: {name} has shape {tuple(x.shape)}, but rows (R, C), one '
+                             'for every RoI, are expected')
+    if student.shape[0] != teacher.shape[0]:
+        raise ValueError(f'{owner}: student has {student.shape[0]} rows, teacher '
+                         f'{teacher.shape[0]}: both must come from the same RoIs')
+    if same_channels:
+        _check_channels(owner, student, teacher)
+
+
+def _check_channels(owner, student, teacher):
+    if student.shape[1] != teacher.shape[1]:
         raise ValueError(
             f'{owner}: student has {student.shape[1]} channels, teacher {teacher.shape[1]}. Of '
             'logits: the models tell apart a different number of classes. Of features: project '

@@ -37,6 +37,8 @@ ENTRIES = {
     'CWDLoss': ([{}, dict(tau=4.), dict(norm='spatial'), dict(norm='channel', divergence='mse'),
                  dict(norm='channel_mean', divergence='mse'),
                  dict(norm='none', divergence='mse')], no_arguments, nothing_for),
+    'DISTLoss': ([dict(eps=1e-14), dict(eps=1e-14, use_sigmoid=True, beta=2.)], no_arguments,
+                 nothing_for),
     'ATLoss': ([{}, dict(p=1), dict(p=3, signed=True)], no_arguments, nothing_for),
     'AttnFDLoss': ([{}], no_arguments, nothing_for),
     'FitNetLoss': ([{}], no_arguments, nothing_for),

@@ -179,6 +179,10 @@ def test_an_empty_batch_is_zero_with_a_graph(name, variant, shape, other):
 @pytest.mark.parametrize('tokens', [True, False], ids=['tokens', 'vectors'])
 def test_what_is_no_map_is_told_in_words(name, variant, side, tokens):
     case = Case(name, variant)
+    if not tokens and side == 'both' and getattr(case.loss, 'rows', False):
+        case.student, case.teacher = case.student.mean((2, 3)), case.teacher.mean((2, 3))
+        case.finite()  # two vectors are rows of RoIs for it
+        return
     for key in ('student', 'teacher') if side == 'both' else (side,):
         x = getattr(case, key)
         setattr(case, key, x.flatten(2).transpose(1, 2) if tokens else x.mean((2, 3)))
