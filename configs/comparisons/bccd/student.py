@@ -1,0 +1,3 @@
+# GFL on a narrow ResNet-18, from scratch.
+_base_ = ['../../_base_/models/gfl_r18_fpn-64.py', 'base.py']
+model = dict(bbox_head=dict(num_classes=3))
