@@ -1,36 +1,22 @@
 """Writes drawn scenes to disk in the layouts of Cityscapes and Pascal VOC 2012.
 
 The trees are read by mmseg's own ``CityscapesDataset`` and ``PascalVOCDataset`` with their base
-configs; only ``data_root`` changes. Every picture depends on (seed, split, index) alone. A small
-note inside the tree says what it holds, so that a finished tree is not drawn again, a half-written
-one is, and a folder that holds anything else is never touched.
+configs; only ``data_root`` changes.
 """
-import json
-import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from .camera import check_size
 from .objects.scenes import CLASSES, draw_object_scene
 from .streets.scenes import draw_street_scene
+from .trees import FILES, claim, pictures, scene_rng, tree_facts, write, write_note
 
-NOTE = 'drawn_scenes.json'
-DRAWING = 1  # raise when the same seed gives other pictures
-SPLITS = dict(train=0, val=1, aug=2)
 CITIES = dict(train='drawburg', val='sketchford')
 YEARS = dict(train=2008, val=2009, aug=2010)
 #: Cityscapes' full label ids, by train id; what is ignored becomes id 1 (ego vehicle)
 LABEL_IDS = np.full(256, 1, np.uint8)
 LABEL_IDS[:19] = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-
-
-def scene_rng(seed, split, index):
-    """The random generator of one picture."""
-    return np.random.default_rng([seed, SPLITS[split], index])
 
 
 def voc_palette():
@@ -64,17 +50,17 @@ def write_cityscapes(root, train=400, val=100, width=256, height=128, seed=0, pr
     """
     root = Path(root)
     counts = dict(train=train, val=val)
-    facts = _facts('cityscapes', counts, width, height, seed)
-    if not _claim(root, facts):
+    facts = tree_facts('cityscapes', counts, width, height, seed)
+    if not claim(root, facts):
         return str(root)
-    for split, index in _pictures(facts, root, progress):
+    for split, index in pictures(facts, root, progress):
         image, labels = draw_street_scene(scene_rng(seed, split, index), width, height)
         picture, train_ids, label_ids = (root / name
                                          for name in _cityscapes_files(split, index))
-        _write(picture, image)
-        _write(train_ids, labels)
-        _write(label_ids, LABEL_IDS[labels])
-    _note(root, facts, finished=True)
+        write(picture, image)
+        write(train_ids, labels)
+        write(label_ids, LABEL_IDS[labels])
+    write_note(root, facts, finished=True)
     return str(root)
 
 
@@ -99,15 +85,15 @@ def write_voc(root, train=400, val=100, aug=None, width=128, height=128, seed=0,
     """
     root = Path(root) / 'VOCdevkit' / 'VOC2012'
     counts = dict(train=train, val=val, aug=train if aug is None else aug)
-    facts = _facts('voc', counts, width, height, seed)
-    if not _claim(root, facts):
+    facts = tree_facts('voc', counts, width, height, seed)
+    if not claim(root, facts):
         return str(root)
     palette = voc_palette().ravel().tolist()
-    for split, index in _pictures(facts, root, progress):
+    for split, index in pictures(facts, root, progress):
         first = CLASSES[1 + index % (len(CLASSES) - 1)]  # all classes equally often
         image, labels = draw_object_scene(scene_rng(seed, split, index), width, height, first)
         picture, *maps = (root / name for name in _voc_files(split, index))
-        _write(picture, image)
+        write(picture, image)
         for path in maps:
             path.parent.mkdir(parents=True, exist_ok=True)
             indexed = Image.fromarray(labels, mode='P')
@@ -120,20 +106,8 @@ def write_voc(root, train=400, val=100, aug=None, width=128, height=128, seed=0,
         path = root / 'ImageSets' / 'Segmentation' / f'{split}.txt'
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(''.join(lines))
-    _note(root, facts, finished=True)
+    write_note(root, facts, finished=True)
     return str(root)
-
-
-def _facts(layout, counts, width, height, seed):
-    """The parameters that make the tree, checked."""
-    check_size(width, height)
-    for name, count in counts.items():
-        if int(count) != count or count < 1:
-            raise ValueError(f'{name}={count}: expected a whole number of pictures, at least 1')
-    if int(seed) != seed or seed < 0:
-        raise ValueError(f'seed={seed}: expected a whole number, 0 or more')
-    return dict(layout=layout, counts={name: int(n) for name, n in counts.items()},
-                width=int(width), height=int(height), seed=int(seed), drawing=DRAWING)
 
 
 def _cityscapes_files(split, index):
@@ -149,71 +123,15 @@ def _voc_files(split, index):
     return [f'JPEGImages/{stem}.jpg'] + [f'{folder}/{stem}.png' for folder in folders]
 
 
-def _files(facts):
-    """Every file of a tree, relative to its root, without the note."""
-    name = dict(cityscapes=_cityscapes_files, voc=_voc_files)[facts['layout']]
-    files = {path for split, count in facts['counts'].items() for index in range(count)
-             for path in name(split, index)}
-    if facts['layout'] == 'voc':
-        files |= {f'ImageSets/Segmentation/{split}.txt' for split in (*facts['counts'], 'trainval')}
-    return files
+def _all_cityscapes_files(facts):
+    return {path for split, count in facts['counts'].items() for index in range(count)
+            for path in _cityscapes_files(split, index)}
 
 
-def _claim(root, facts):
-    """Make ``root`` ours to write; False if what is asked for is already there."""
-    if root.exists() and not root.is_dir():
-        raise ValueError(f'root={root}: expected a folder, this is a file; choose another root')
-    files = _files(facts)
-    if root.is_dir() and any(root.iterdir()):
-        note = _read_note(root)
-        if note is None:
-            raise ValueError(f'root={root}: expected an empty folder or one with drawn scenes '
-                             f'({NOTE}); it holds other files, which are left alone. Choose '
-                             'another root')
-        finished = note.pop('finished')
-        if finished and note == facts and all((root / name).is_file() for name in files):
-            return False
-        old = _files(note)
-        found = {Path(folder, name).relative_to(root).as_posix()
-                 for folder, _, names in os.walk(root) for name in names}
-        foreign = sorted(found - old - {NOTE, f'{NOTE}.tmp'})
-        if foreign:
-            raise ValueError(f'root={root}: drawn scenes with other parameters are here, together '
-                             f'with {len(foreign)} file(s) of other origin (such as '
-                             f'{foreign[0]}); nothing was touched. Choose another root')
-        for name in found & old:
-            (root / name).unlink()
-    root.mkdir(parents=True, exist_ok=True)
-    _note(root, facts, finished=False)
-    return True
+def _all_voc_files(facts):
+    lists = {f'ImageSets/Segmentation/{split}.txt' for split in (*facts['counts'], 'trainval')}
+    return lists | {path for split, count in facts['counts'].items() for index in range(count)
+                    for path in _voc_files(split, index)}
 
 
-def _read_note(root):
-    """The note of a drawn tree, None if there is none that can be understood."""
-    try:
-        note = json.loads((root / NOTE).read_text())
-        _files(note)
-        note['finished']
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return note
-
-
-def _note(root, facts, finished):
-    draft = root / f'{NOTE}.tmp'
-    draft.write_text(json.dumps(dict(facts, finished=finished), indent=2) + '\n')
-    os.replace(draft, root / NOTE)  # never half a note
-
-
-def _pictures(facts, root, progress):
-    """(split, index) of every picture, with a progress bar."""
-    jobs = [(split, i) for split, count in facts['counts'].items() for i in range(count)]
-    return tqdm(jobs, desc=f'drawing {root}', unit='picture', mininterval=1,
-                disable=not progress)
-
-
-def _write(path, pixels):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == '.jpg' else []
-    if not cv2.imwrite(str(path), pixels, options):
-        raise OSError(f'could not write {path}')
+FILES.update(cityscapes=_all_cityscapes_files, voc=_all_voc_files)

@@ -11,8 +11,9 @@ from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmkd.datasets.drawn import write_cityscapes, write_voc
-from mmkd.datasets.drawn.layouts import NOTE, voc_palette
+from mmkd.datasets.drawn import write_cityscapes, write_coco, write_voc
+from mmkd.datasets.drawn.layouts import voc_palette
+from mmkd.datasets.drawn.trees import NOTE
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'make_street_scenes.py'
 STREET_IDS, VOC_IDS = {*range(19), 255}, {*range(21), 255}
@@ -52,7 +53,7 @@ def build(name, loader, data_root):
 
 
 @pytest.mark.parametrize('bad', [dict(width=16), dict(height=2.5), dict(train=0), dict(seed=-1)])
-@pytest.mark.parametrize('write', [write_cityscapes, write_voc])
+@pytest.mark.parametrize('write', [write_cityscapes, write_coco, write_voc])
 def test_bad_arguments_are_named(tmp_path, write, bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         write(tmp_path / 'x', progress=False, **bad)
@@ -122,7 +123,7 @@ def test_truth_against_itself_scores_100(cityscapes):
     assert scores['mIoU'] == 100 and scores['aAcc'] == 100
 
 
-@pytest.mark.parametrize('write', [write_cityscapes, write_voc])
+@pytest.mark.parametrize('write', [write_cityscapes, write_coco, write_voc])
 def test_two_runs_same_files(tmp_path, write):
     options = dict(train=2, val=1, width=48, height=40, progress=False)
     a, b, c = (write(tmp_path / name, seed=seed, **options)
@@ -138,7 +139,7 @@ def test_pictures_do_not_depend_on_how_many_there_are(tmp_path):
     assert len(shared) == 6 and all(a[name] == b[name] for name in shared)
 
 
-@pytest.mark.parametrize('write', [write_cityscapes, write_voc])
+@pytest.mark.parametrize('write', [write_cityscapes, write_coco, write_voc])
 def test_finished_tree_is_kept_and_half_written_one_redone(tmp_path, write):
     options = dict(train=2, val=1, width=48, height=40, progress=False)
     root = Path(write(tmp_path / 'a', **options))
@@ -148,7 +149,7 @@ def test_finished_tree_is_kept_and_half_written_one_redone(tmp_path, write):
 
     note = json.loads((root / NOTE).read_text())
     (root / NOTE).write_text(json.dumps(dict(note, finished=False)))
-    victim = next(root.rglob('*.png'))
+    victim = next(root.rglob('*2017/*.jpg' if write is write_coco else '*.png'))
     victim.write_bytes(b'cut short')
     write(tmp_path / 'a', **options)
     assert {k: v[0] for k, v in contents(root).items()} == {k: v[0] for k, v in whole.items()}
@@ -198,7 +199,9 @@ def test_command(tmp_path):
 
 @pytest.mark.parametrize('words, told', [
     (['atlas', 'x'], 'atlas'), (['voc'], 'root'), (['voc', 'x', '--size', 'big'], 'WIDTHxHEIGHT'),
-    (['cityscapes', 'x', '--aug', '3'], '--aug'), (['cityscapes', 'x', '--train', '0'], 'train=0'),
+    (['cityscapes', 'x', '--aug', '3'], '--aug'), (['voc', 'x', '--classes', 'cat'], '--classes'),
+    (['coco', 'x', '--classes', 'unicorn'], 'unicorn'),
+    (['cityscapes', 'x', '--train', '0'], 'train=0'),
     (['cityscapes', 'x', '--size', '8x8'], 'width=8')])
 def test_command_refuses_bad_arguments(words, told, tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location('make_street_scenes', TOOL)

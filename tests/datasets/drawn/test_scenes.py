@@ -5,8 +5,9 @@ import pytest
 
 from mmkd.datasets.drawn import draw_object_scene, draw_street_scene
 from mmkd.datasets.drawn.canvas import Canvas
-from mmkd.datasets.drawn.layouts import scene_rng, voc_palette
+from mmkd.datasets.drawn.layouts import voc_palette
 from mmkd.datasets.drawn.objects.scenes import OBJECTS
+from mmkd.datasets.drawn.trees import scene_rng
 
 STREET_IDS, VOC_IDS = {*range(19), 255}, {*range(21), 255}
 

@@ -70,18 +70,19 @@ def draw_object_scene(rng, width=128, height=128, first=None):
     place = pick(rng, *OBJECTS[main][4]) if rng.random() < 0.8 else pick(rng, *PLACES)
     at_home = [name for name in names if place in OBJECTS[name][4]]
     canvas = Canvas(width, height, 0)
-    horizon = _draw_place(canvas, rng, place)
+    horizon = draw_place(canvas, rng, place)
     jobs = [(main, rng.uniform(0.75, 1.4), rng.uniform(0.25, 0.75))]
     for _ in range(pick(rng, 0, 1, 1, 2, 3)):
         other = main if rng.random() < 0.35 else at_home[int(rng.integers(len(at_home)))]
         jobs.append((other, rng.uniform(0.35, 0.9), rng.uniform(0.05, 0.95)))
     for name, size, x in sorted(jobs, key=lambda job: job[1]):  # small ones are far away
-        _draw_object(canvas, rng, name, size, x, place, horizon)
+        draw_object(canvas, rng, name, size, x, place, horizon, CLASSES.index(name))
     image, labels = canvas.finish()
     return develop(rng, image), _ring(labels)
 
 
-def _draw_object(canvas, rng, name, size, x, place, horizon):
+def draw_object(canvas, rng, name, size, x, place, horizon, label):
+    """Draw one thing of a class: ``size`` is a share of its usual one, ``x`` of the width."""
     draw, tall, wide, share, _ = OBJECTS[name]
     pixels = size * share * min(canvas.width / wide, canvas.height * 1.15 / tall)
     if place == 'sky' or (name == 'bird' and rng.random() < 0.4):
@@ -90,7 +91,7 @@ def _draw_object(canvas, rng, name, size, x, place, horizon):
         foot = horizon + (canvas.height * rng.uniform(0.88, 1.02) - horizon) * min(size, 1) ** 0.6
     angle = rng.normal(0, 0.2 if name in ('aeroplane', 'bird') else 0.04)
     tone = np.array([rng.uniform(0.7, 1.15)] * 3) * rng.uniform(0.92, 1.08, 3)
-    brush = Brush(canvas, (x * canvas.width, foot), pixels, CLASSES.index(name),
+    brush = Brush(canvas, (x * canvas.width, foot), pixels, label,
                   flip=pick(rng, -1, 1), squash=rng.uniform(0.8, 1.05), angle=angle,
                   tint=lambda colour: np.clip(colour * tone, 0, 255))
     if place not in ('sky', 'water'):
@@ -107,7 +108,7 @@ def _ring(labels):
     return np.where(edge, np.uint8(IGNORE), labels)
 
 
-def _draw_place(canvas, rng, place):
+def draw_place(canvas, rng, place):
     """Paint the background; returns the row of its horizon."""
     width, height = canvas.width, canvas.height
     horizon = height * (rng.uniform(0.3, 0.6) if place != 'sky' else 1.2)
