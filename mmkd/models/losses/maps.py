@@ -55,6 +55,11 @@ def _check_channels(owner, student, teacher):
             "the student with a student_connector, for instance dict(type='mmkd.ConvConnector')")
 
 
+def rows_of(x, count):
+    """A map (N, count*D, H, W) as rows (N, H*W*count, D): of every position, ``count`` of them."""
+    return x.permute(0, 2, 3, 1).reshape(len(x), x.shape[2] * x.shape[3] * count, -1)
+
+
 def empty_loss(student, teacher):
     """Zero with a graph if one of the maps is empty (no image, no pixel), else None."""
     return None if student.numel() and teacher.numel() else zero_of(student)
