@@ -185,7 +185,7 @@ def test_adapter_of_a_case(name, family):
     assert find_adapter('renamed', name) == (name, family)
 
 
-@pytest.mark.parametrize('name', ['cwd_det__ordinary_fpn', 'cirkdv2_channel_1', 'kd2_1'])
+@pytest.mark.parametrize('name', ['cwd_bev__ordinary', 'cirkdv2_channel_1', 'kd2_1'])
 def test_a_family_that_only_begins_alike_has_no_adapter(name):
     with pytest.raises(CaseError, match='no adapter'):
         find_adapter(name)

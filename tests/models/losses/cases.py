@@ -3,6 +3,8 @@
 A new loss needs one line in ``ENTRIES``.
 """
 import copy
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -29,28 +31,47 @@ def no_arguments(channels):
     return {}
 
 
-#: loss: (constructor arguments to try, those that depend on the channels, what forward
-#: gets besides the maps). Identical inputs give zero for all of them.
+def itself(x):
+    return x
+
+
+class Entry(NamedTuple):
+    """What to try a loss with.
+
+    Attributes:
+        variants: constructor arguments to try.
+        by_channels: channels -> constructor arguments that depend on them.
+        others: N, height, width -> what forward gets besides the maps.
+        taps: map -> what forward gets of it, for a loss of several taps or levels.
+        identical: what identical inputs give: 'zero'; 'minimum', a value without gradient (the
+            entropy of soft targets); or 'any' (a layer that is trained lies between them).
+    """
+    variants: list
+    by_channels: Callable = no_arguments
+    others: Callable = nothing_for
+    taps: Callable = itself
+    identical: str = 'zero'
+
+
 ENTRIES = {
-    'KDLoss': ([{}, dict(tau=4.), dict(reduction='batch'), dict(reduction='element')],
-               no_arguments, nothing_for),
-    'CWDLoss': ([{}, dict(tau=4.), dict(norm='spatial'), dict(norm='channel', divergence='mse'),
-                 dict(norm='channel_mean', divergence='mse'),
-                 dict(norm='none', divergence='mse')], no_arguments, nothing_for),
-    'DISTLoss': ([dict(eps=1e-14), dict(eps=1e-14, use_sigmoid=True, beta=2.)], no_arguments,
-                 nothing_for),
-    'ATLoss': ([{}, dict(p=1), dict(p=3, signed=True)], no_arguments, nothing_for),
-    'AttnFDLoss': ([{}], no_arguments, nothing_for),
-    'FitNetLoss': ([{}], no_arguments, nothing_for),
-    'MGDLoss': ([dict(alpha_mgd=0.01)], no_arguments, nothing_for),
-    'CIRKDMiniBatchLoss': ([{}, dict(pooling=True), dict(tau=0.01)], no_arguments, nothing_for),
-    'CIRKDMemoryLoss': ([BANK, dict(BANK, queue_rule='class_pure')],
-                        lambda channels: dict(teacher_channels=channels), labels_for),
+    'KDLoss': Entry([{}, dict(tau=4.), dict(reduction='batch'), dict(reduction='element')]),
+    'CWDLoss': Entry([{}, dict(tau=4.), dict(norm='spatial'),
+                      *(dict(norm=norm, divergence='mse')
+                        for norm in ('channel', 'channel_mean', 'none'))]),
+    'DISTLoss': Entry([dict(eps=1e-14), dict(eps=1e-14, use_sigmoid=True, beta=2.)]),
+    'ATLoss': Entry([{}, dict(p=1), dict(p=3, signed=True)]),
+    'AttnFDLoss': Entry([{}]),
+    'FitNetLoss': Entry([{}]),
+    'MGDLoss': Entry([dict(alpha_mgd=0.01)]),
+    'PKDLoss': Entry([{}, dict(resize_stu=False)]),
+    'CIRKDMiniBatchLoss': Entry([{}, dict(pooling=True), dict(tau=0.01)]),
+    'CIRKDMemoryLoss': Entry([BANK, dict(BANK, queue_rule='class_pure')],
+                             lambda channels: dict(teacher_channels=channels), labels_for),
 }
 REGISTERED = sorted(name for name, cls in MODELS.module_dict.items()
                     if cls.__module__.startswith('mmkd.models.losses'))
 VARIANTS = [(name, i) for name in REGISTERED if name in ENTRIES
-            for i in range(len(ENTRIES[name][0]))]
+            for i in range(len(ENTRIES[name].variants))]
 
 
 class Case:
@@ -58,14 +79,16 @@ class Case:
 
     def __init__(self, name, variant, shape=(2, 4, 6, 5), other=None, dtype=torch.float32,
                  seed=0):
-        variants, by_channels, others = ENTRIES[name]
+        self.entry = ENTRIES[name]
         torch.manual_seed(seed)
         other = other or shape
         self.loss = MODELS.build(dict(
-            type=f'mmkd.{name}', **{**variants[variant], **by_channels(other[1])}))
+            type=f'mmkd.{name}',
+            **{**self.entry.variants[variant], **self.entry.by_channels(other[1])}))
+        self.loss.to(torch.promote_types(dtype, torch.float32))
         self.student = torch.randn(shape, dtype=torch.float64).to(dtype)
         self.teacher = torch.randn(other, dtype=torch.float64).to(dtype)
-        self.others = others(shape[0], 2 * max(shape[2], 1), 2 * max(shape[3], 1))
+        self.others = self.entry.others(shape[0], 2 * max(shape[2], 1), 2 * max(shape[3], 1))
 
     def run(self, student=None, teacher=None, grad=True, **others):
         """(value, d value / d student); the loss itself stays as it is."""
@@ -74,7 +97,7 @@ class Case:
         # .requires_grad_() on a view keeps its strides
         student = student.requires_grad_() if grad else student
         teacher = self.teacher if teacher is None else teacher
-        value = total(copy.deepcopy(self.loss)(student, teacher, **{**self.others, **others}))
+        value = self.compute(copy.deepcopy(self.loss), student, teacher, **others)
         assert value.shape == ()
         if not grad:
             return value, None
@@ -82,6 +105,11 @@ class Case:
         gradient, = torch.autograd.grad(value, student)
         assert gradient.dtype == student.dtype and gradient.shape == student.shape
         return value.detach(), gradient
+
+    def compute(self, loss, student, teacher, **others):
+        """The value that ``loss`` gives for two maps."""
+        return total(loss(self.entry.taps(student), self.entry.taps(teacher),
+                          **{**self.others, **others}))
 
     def finite(self, *args, **kwargs):
         value, gradient = self.run(*args, **kwargs)
