@@ -24,13 +24,15 @@ class ConvConnector(nn.Sequential):
         act: whether a ReLU comes last.
         when: 'always', or 'unequal' to do nothing at all where both sides have the same
             number of channels.
+        init_std: standard deviation of the normal distribution, cut off at two of them, that the
+            weights are drawn from; None for PyTorch's own initialisation.
 
     Raises:
         ValueError: if channels are missing, kernel_size is even or ``when`` is unknown.
     """
 
     def __init__(self, in_channels=None, out_channels=None, kernel_size=1, bias=True, norm=False,
-                 act=False, when='always'):
+                 act=False, when='always', init_std=None):
         super().__init__()
         need_channels(self, in_channels=in_channels, out_channels=out_channels)
         need_odd(self, kernel_size=kernel_size)
@@ -40,6 +42,8 @@ class ConvConnector(nn.Sequential):
             return
         self.add_module('conv', nn.Conv2d(in_channels, out_channels, kernel_size,
                                           padding=kernel_size // 2, bias=bias))
+        if init_std is not None:
+            nn.init.trunc_normal_(self.conv.weight, 0., init_std, -2 * init_std, 2 * init_std)
         if norm:
             self.add_module('norm', nn.BatchNorm2d(out_channels))
         if act:

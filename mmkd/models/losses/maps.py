@@ -1,4 +1,6 @@
 """What every loss does with its two maps before its own formula."""
+import math
+
 import torch
 
 from .closed_form import zero_of
@@ -25,6 +27,32 @@ def check_maps(owner, student, teacher, same_channels=False):
                          f'{teacher.shape[0]}: both must come from the same images')
     if same_channels:
         _check_channels(owner, student, teacher)
+
+
+def check_levels(owner, student, teacher, same_channels=False):
+    """Both sides as lists of maps, one per level; raise ValueError if these are not of the same
+    images.
+
+    Args:
+        owner (str): The loss, for the message.
+        student, teacher: lists of (N, C, H, W), or one map for a single level.
+        same_channels: whether channels must be equal, level by level.
+
+    Returns:
+        Two lists of equal length.
+    """
+    sides = [x if isinstance(x, (list, tuple)) else [x] for x in (student, teacher)]
+    if len(sides[0]) != len(sides[1]) or not sides[0]:
+        raise ValueError(f'{owner}: student has {len(sides[0])} levels, teacher {len(sides[1])}: '
+                         'as many are needed, at least one')
+    for pair in zip(*sides, strict=True):
+        check_maps(owner, *pair, same_channels)
+    return sides
+
+
+def nearest_stride(x, padded_size):
+    """The stride of a map (N, C, H, W) of a batch of ``padded_size`` (h, w): a power of two."""
+    return 2 ** round(math.log2(max(padded_size[1] / max(x.shape[3], 1), 1)))
 
 
 def check_rows(owner, student, teacher, same_channels=False):

@@ -27,6 +27,53 @@ def nothing_for(n, h, w):
     return {}
 
 
+class Head(NamedTuple):
+    """A detector's head: places in the middle of cells, two anchors at each, and boxes that are
+    what its regression map says. A tuple, so that it can be compared."""
+    strides: tuple = (2, 4, 8, 16, 1)
+    num_classes: int = CLASSES
+
+    def points(self, sizes):
+        return [(torch.cartesian_prod(torch.arange(h), torch.arange(w)).flip(1) + .5) * stride
+                for stride, (h, w) in zip(self.strides, sizes, strict=False)]
+
+    def anchors(self, sizes):
+        return [(points[:, None].repeat(1, 2, 2) + stride * torch.tensor(
+            [[-1., -1., 1., 1.], [-3., -1., 3., 1.]])).reshape(-1, 4)
+            for stride, points in zip(self.strides, self.points(sizes), strict=False)]
+
+    def decode(self, reg):
+        sizes = [x.shape[2:] for x in reg]
+        return [points.repeat(1, 2) + x.permute(0, 2, 3, 1).flatten(1, 2)
+                for x, points in zip(reg, self.points(sizes), strict=True)]
+
+
+def boxes_for(n, h, w):
+    """Two objects in the first image, one in each other one."""
+    several = torch.tensor([[0., 0., .7, .6], [.4, .3, 1., 1.]]) * torch.tensor([w, h, w, h])
+    return dict(boxes=[several if i == 0 else several[1:] for i in range(n)],
+                padded_size=(h, w))
+
+
+def anchors_for(n, h, w):
+    return dict(boxes_for(n, h, w), student_head=Head())
+
+
+def predictions_for(n, h, w):
+    return dict(boxes=boxes_for(n, h, w)['boxes'], teacher_head=Head(),
+                box_labels=[torch.tensor([0, 2][:2 - min(i, 1)]) for i in range(n)])
+
+
+def with_predictions(x):
+    """A map as a tap of several: itself and, of its size, what a teacher predicts."""
+    if x.dim() != 4:
+        return dict(feature=[x], cls=[], reg=[])
+    generator, (n, _, h, w) = torch.Generator().manual_seed(3), x.shape
+    reg = 3 * torch.rand(n, 4, h, w, generator=generator)
+    reg[:, :2] *= -1
+    return dict(feature=[x], cls=[torch.randn(n, CLASSES, h, w, generator=generator)], reg=[reg])
+
+
 def no_arguments(channels):
     return {}
 
@@ -59,6 +106,11 @@ ENTRIES = {
                       *(dict(norm=norm, divergence='mse')
                         for norm in ('channel', 'channel_mean', 'none'))]),
     'DISTLoss': Entry([dict(eps=1e-14), dict(eps=1e-14, use_sigmoid=True, beta=2.)]),
+    'FGFILoss': Entry([{}, dict(form='fpn'), dict(plus_one=True)], others=anchors_for),
+    'DeFeatLoss': Entry([{}, dict(wrap=True)], others=boxes_for),
+    'PGDClsLoss': Entry([dict(topk=4), dict(topk=4, cross_image=True)], others=predictions_for,
+                        taps=with_predictions),
+    'PGDRegLoss': Entry([dict(topk=4)], others=predictions_for, taps=with_predictions),
     'ATLoss': Entry([{}, dict(p=1), dict(p=3, signed=True)]),
     'AttnFDLoss': Entry([{}]),
     'FitNetLoss': Entry([{}]),
@@ -68,6 +120,8 @@ ENTRIES = {
     'CIRKDMemoryLoss': Entry([BANK, dict(BANK, queue_rule='class_pure')],
                              lambda channels: dict(teacher_channels=channels), labels_for),
 }
+#: losses that compare no maps -> the test file that has their properties instead
+ELSEWHERE = {'DeFeatRoILoss': 'test_defeat_roi.py'}
 REGISTERED = sorted(name for name, cls in MODELS.module_dict.items()
                     if cls.__module__.startswith('mmkd.models.losses'))
 VARIANTS = [(name, i) for name in REGISTERED if name in ENTRIES

@@ -2,8 +2,14 @@
 from .at import ATLoss
 from .attnfd import AttnFDLoss
 from .cwd import CWDLoss
+from .defeat import DeFeatLoss
+from .fgfi import FGFILoss
 from .fitnet import FitNetLoss
 from .mgd import MGDLoss
+from .pgd import PGDClsLoss, PGDRegLoss
 from .pkd import PKDLoss
 
-__all__ = ['ATLoss', 'AttnFDLoss', 'CWDLoss', 'FitNetLoss', 'MGDLoss', 'PKDLoss']
+__all__ = [
+    'ATLoss', 'AttnFDLoss', 'CWDLoss', 'DeFeatLoss', 'FGFILoss', 'FitNetLoss', 'MGDLoss',
+    'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
+]
