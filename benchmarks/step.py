@@ -24,7 +24,8 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmkd.apis import compose
-from mmkd.models.taps import Recorder, Source
+from mmkd.models.recorder import Recorder
+from mmkd.models.taps import Source
 from mmkd.registry import MODELS
 
 STUDENT = 'mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py'

@@ -4,6 +4,7 @@ It finds channels and strides, what the semantic names mean for these models,
 how often each tap fires, and which taps a later in-place operation overwrites,
 so that nobody has to write any of it down.
 """
+import contextlib
 import copy
 from dataclasses import replace
 
@@ -12,9 +13,10 @@ import torch
 from ..utils.hints import did_you_mean
 from .first_step import is_trained
 from .no_trace import no_trace, twin_of
-from .taps import Recorder, Source, Tap, find_module, parse_tap
-
-_SIZES = ((64, 64), (128, 128), (256, 256), (512, 512))
+from .recorder import Recorder
+from .same_tensor import derived, exists, form_of, last_of, where
+from .taps import JoinedTap, Source, Tap, find_module, parse_tap, split_levels
+from .values import leaves, map_leaves
 
 
 class DryRun:
@@ -22,61 +24,78 @@ class DryRun:
 
     A semantic name is a tensor of inference. Many models give more, or something else, in
     training; the student's tap is then the place that gives this tensor in both: the module
-    that makes it, or one that takes it.
+    that makes it, or one that takes it. A library whose names are the same places in both
+    (``SAME_IN_TRAINING``) needs no inference here.
 
     Args:
         model (nn.Module): The network.
         library: Its file in ``mmkd.models.libraries``.
         label (str): How messages call it.
-        wanted (list of str): The taps as the user wrote them.
+        wanted (list of str | tuple of str): The taps as the user wrote them; a tuple is a
+            pyramid from several modules.
         training (bool): Run it as in training (the student: its own losses, train
             mode) or as in inference (a teacher).
         own_losses (bool): False: in training, too, without the model's own losses.
+        shared (dict): What the student gives the teacher's forward, by name.
 
     Attributes: ``errors`` (what the user got wrong: tap -> message), ``taps`` (as
-    written -> Tap), ``examples`` (as written -> tensor), ``trained`` (the taps, as
-    written, that depend on a trainable parameter; with ``training``), ``counts`` and
-    ``clone`` for the Recorder, ``size`` (the image's width) and ``batch`` (what it ran on).
+    written -> Tap or JoinedTap), ``examples`` (as written -> tensor or list of tensors),
+    ``untrained`` (the taps, as written, of which a tensor depends on no trainable parameter,
+    with ``training``), ``counts`` and ``clone`` for the Recorder, ``size`` (the image's width)
+    and ``batch`` (what it ran on).
 
     Raises:
         ValueError: The model does not run on a random batch.
     """
 
-    def __init__(self, model, library, label, wanted, training, own_losses=True):
+    def __init__(self, model, library, label, wanted, training, own_losses=True, shared=None):
         self.model, self.library, self.label, self.training = model, library, label, training
-        self.own_losses = own_losses
-        self.errors, self.taps, self.examples, self.trained = {}, {}, {}, set()
+        self.own_losses, self.shared = own_losses, shared or {}
+        self.errors, self.taps, self.examples, self.untrained = {}, {}, {}, set()
         self.size = self.batch = None
         self._names = {
             name: existing for name, taps in library.tap_names(model).items()
-            if (existing := [tap for tap in taps if _exists(model, tap.source.path)])}
+            if (existing := [tap for tap in taps
+                             if all(exists(model, source.path) for source in tap.sources)])}
         wanted = list(dict.fromkeys(wanted))
-        names = [text for text in wanted if text in library.MEANINGS]
-        paths = {text: tap for text in wanted if text not in library.MEANINGS
+        names = {text: name for text in wanted if (name := self._name_of(text)) is not None}
+        paths = {text: tap for text in wanted if text not in names
                  and (tap := self._parse(text)) is not None}
         calls, overwritten = {}, set()
         if paths or names:
-            meant, calls, overwritten = self._run(list(paths.values()), names)
+            meant, calls, overwritten = self._run(list(paths.values()), set(names.values()))
             for text, tap in paths.items():
                 self._choose(text, tap, calls)
-            for text in names:
-                self._choose_name(text, meant, calls)
-        used = {tap.source for tap in self.taps.values()}
+            for text, name in names.items():
+                self._choose_name(text, name, meant, calls)
+        used = {source for tap in self.taps.values() for source in tap.sources}
         self.counts = {source: len(calls[source]) for source in used}
         self.clone = overwritten & used
 
+    def _name_of(self, text):
+        """The semantic name in 'neck' or 'neck[:4]', where that is no path; else None."""
+        name = split_levels(text)[0] if isinstance(text, str) else None
+        known = name in self.library.MEANINGS
+        return name if known and (name == text or name in self._names) else None
+
     def _parse(self, text):
-        """The tap of a path, or None after noting what is wrong with it."""
+        """The tap of a path, or of a list of paths; None after noting what is wrong with it."""
+        if isinstance(text, tuple):
+            taps = [self._parse_path(item, text) for item in text]
+            return None if None in taps else JoinedTap(tuple(taps))
+        return self._parse_path(text, text)
+
+    def _parse_path(self, text, whole):
         try:
             tap = parse_tap(text)
         except ValueError as error:
-            self.errors[text] = str(error)
+            self.errors[whole] = str(error)
             return None
         try:
             find_module(self.model, tap.source.path, self.library.called(self.model))
         except ValueError as error:
-            self.errors[text] = (f"{error} (semantic names here: {', '.join(self._names)})"
-                                 f'{did_you_mean(text, self._names)}')
+            self.errors[whole] = (f"{error} (semantic names here: {', '.join(self._names)})"
+                                  f'{did_you_mean(text, self._names)}')
             return None
         return tap
 
@@ -87,7 +106,7 @@ class DryRun:
         Returns what :meth:`_meanings` does, what each source gave, and the sources whose
         tensors were overwritten.
         """
-        sizes = sorted({*_SIZES, *self.library.input_sizes(self.model)},
+        sizes = sorted({*self.library.SIZES, *self.library.input_sizes(self.model)},
                        key=lambda size: (size[0] * size[1], size))
         with no_trace(self.model):
             twin = twin_of(self.model)
@@ -112,10 +131,14 @@ class DryRun:
         return inputs.to(device), [sample.to(device) for sample in samples]
 
     def _run_once(self, twin, paths, names):
-        sources = {tap.source for tap in paths}
+        sources = {source for tap in paths for source in tap.sources}
+        candidates = [tap for name in names for tap in self._names.get(name, ())]
+        wanted = sources | {source for tap in candidates for source in tap.sources}
+        if self.library.SAME_IN_TRAINING:
+            recorder = self._forward(twin, wanted, wanted, self.training)
+            return dict.fromkeys(names), recorder.calls, recorder.overwritten()
         meant = {}
         if names:
-            wanted = sources | {tap.source for name in names for tap in self._names.get(name, ())}
             meant, recorder = self._meanings(twin, wanted)
             sources |= {tap.source for taps in meant.values() for tap in taps}
         if self.training or not names:
@@ -129,28 +152,31 @@ class DryRun:
             if training and self.own_losses:
                 twin.loss(inputs, samples)
             else:
-                self.library.forward(twin, inputs, samples, [source.path for source in wanted])
+                self.library.forward(twin, inputs, samples, [source.path for source in wanted],
+                                     self.shared)
         return recorder
 
     # ---- taps as the user wrote them ------------------------------------------------------
     def _choose(self, text, tap, calls):
-        if not calls[tap.source]:
-            self.errors[text] = f"'{tap.source}' never fires in a forward of the {self.label}"
+        silent = [source for source in tap.sources if not calls[source]]
+        if silent:
+            self.errors[text] = f"'{silent[0]}' never fires in a forward of the {self.label}"
             return
         try:
-            value = tap.select(calls[tap.source])
+            value = tap.read(calls)
         except ValueError as error:
             self.errors[text] = str(error)
             return
-        if value.ndim < 2:
-            self.errors[text] = f"'{tap}' gives a tensor of shape {tuple(value.shape)}, no map"
+        small = [x for x in leaves(value) if x.ndim < 2]
+        if small:
+            self.errors[text] = (f"'{tap}' gives a tensor of shape {tuple(small[0].shape)}, no map")
             return
         self._take(text, tap, value)
 
     def _take(self, text, tap, value):
-        self.taps[text], self.examples[text] = tap, value.detach()
-        if is_trained(value):
-            self.trained.add(text)
+        self.taps[text], self.examples[text] = tap, map_leaves(torch.Tensor.detach, value)
+        if not all(is_trained(x) for x in leaves(value)):
+            self.untrained.add(text)
 
     # ---- semantic names -------------------------------------------------------------------
     def _meanings(self, twin, wanted):
@@ -164,66 +190,45 @@ class DryRun:
             own = {tap.source: calls[tap.source] for tap in taps}
             meant[name] = {}
             for tap in taps:
-                value = _last(tap, calls)
+                value = last_of(tap, calls)
                 if value is None or not self.library.is_meant(self.model, name, tap, value, own):
                     continue
                 same = [] if tap.derive else [Tap(source, index) for source in places
-                                              for index in _where(value, calls[source][-1:])]
+                                              for index in where(value, calls[source][-1:])]
                 for place in (tap, *same):
-                    meant[name].setdefault(place, _form(_derived(place, calls)))
+                    meant[name].setdefault(place, form_of(derived(place, calls)))
         return meant, recorder
 
-    def _choose_name(self, name, meant, calls):
+    def _choose_name(self, text, name, meant, calls):
         """The first tap that gives here what the name means: the same form in both modes."""
+        if self.library.SAME_IN_TRAINING:
+            self._choose_same(text, name, calls)
+            return
         for tap, form in meant.get(name, {}).items():
-            value = _last(tap, calls)
-            if value is None or _form(_derived(tap, calls)) != form:
+            value = last_of(tap, calls)
+            if value is None or form_of(derived(tap, calls)) != form:
                 continue
             if len(calls[tap.source]) > 1:
                 tap = replace(tap, index=(-1, *tap.index))
             self._take(name, tap, value)
             return
+        self._lacks(name, name, [other for other, taps in meant.items() if taps])
+
+    def _choose_same(self, text, name, calls):
+        """The first tap of the name whose modules ran and that gives maps."""
+        levels = split_levels(text)[1]
+        for tap in self._names.get(name, ()):
+            tap = tap if levels is None else replace(tap, levels=levels)
+            with contextlib.suppress(ValueError, TypeError, IndexError, AttributeError):
+                if all(calls[source] for source in tap.sources):
+                    self._take(text, tap, tap.read(calls))
+                    return
+        self._lacks(text, name, self._names)
+
+    def _lacks(self, text, name, there):
         what, who = self.library.MEANINGS[name]
-        has = [other for other, taps in meant.items() if taps and other != name]
-        self.errors[name] = (
+        has = [other for other in there if other != name]
+        self.errors[text] = (
             f'this {self.library.called(self.model)} has no {name!r} ({what}); it has '
             f"{', '.join(has) or 'no semantic names'}. Models that have it: {who}. Use one "
             "of this model's own names, or the path of a module")
-
-
-def _exists(model, path):
-    try:
-        return model.get_submodule(path) is not None
-    except AttributeError:
-        return False
-
-
-def _last(tap, calls):
-    """What a name's tap gives, in the last of several calls; None if that is no tensor."""
-    try:
-        return tap.select(calls[tap.source][-1:])
-    except (ValueError, TypeError, IndexError, AttributeError):
-        return None
-
-
-def _derived(tap, calls):
-    """What must have the same form in training: a derived tensor, or all a source gives."""
-    return _last(tap, calls) if tap.derive else calls[tap.source][-1:]
-
-
-def _where(tensor, given, index=()):
-    """Every place, as an index, at which ``tensor`` stands in the one call ``given``."""
-    if isinstance(given, torch.Tensor):
-        return [index[1:]] if given is tensor else []
-    if not isinstance(given, (list, tuple)):
-        return []
-    return [place for i, item in enumerate(given) for place in _where(tensor, item, (*index, i))]
-
-
-def _form(value):
-    """The shapes of what a module is given or gives."""
-    if isinstance(value, torch.Tensor):
-        return tuple(value.shape)
-    if isinstance(value, (list, tuple)):
-        return [_form(item) for item in value]
-    return type(value).__name__

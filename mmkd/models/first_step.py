@@ -7,13 +7,13 @@ student's tapped tensor is looked at once, and what is not there is refused with
 import logging
 
 import torch
-import torch.nn.functional as F
 from mmengine.dist import all_gather_object
 from mmengine.logging import print_log
 from torch import nn
 
 from .schedules import never_on
 from .taps import find_module
+from .values import leaves, map_leaves
 
 #: Factors on the loss to try, in turn, until the gradient is finite and not zero: half
 #: precision loses small gradients without a factor (which is why a GradScaler starts with
@@ -43,11 +43,12 @@ def is_trained(tensor):
 
 
 def why_untrained(model, tap):
-    """Why the tensor at ``tap`` depends on nothing that ``model`` trains, in words."""
-    parts = tap.source.path.split('.')
+    """Why a tensor at ``tap`` depends on nothing that ``model`` trains, in words."""
+    source = tap.sources[0]
+    parts = source.path.split('.')
     around = [find_module(model, '.'.join(parts[:i])) for i in range(1, len(parts) + 1)]
     inside = any(getattr(module, flag, False) is True for module in around for flag in _FLAGS)
-    own = [] if tap.source.is_input else [p.requires_grad for p in around[-1].parameters()]
+    own = [] if source.is_input else [p.requires_grad for p in around[-1].parameters()]
     if any(own):
         return ('it was computed without gradient (torch.no_grad, or inside activation '
                 'checkpointing, with_cp=True); tap a module outside of that')
@@ -64,13 +65,11 @@ class FirstStep:
 
     Args:
         student (nn.Module): The network that the student's taps are in.
-        ignore_index (int, optional): The label of pixels that do not count.
-        num_classes (int, optional): Labels from here on do not count either.
+        nothing_to_teach (callable): Its library's: has this batch no annotation that counts?
     """
 
-    def __init__(self, student, ignore_index=255, num_classes=None):
-        self.student = student
-        self.ignore_index, self.num_classes = ignore_index, num_classes
+    def __init__(self, student, nothing_to_teach):
+        self.student, self.nothing_to_teach = student, nothing_to_teach
         self.done = set()  # names of the terms that were seen to teach
         self._off = set()  # names of those that are off now and will come
 
@@ -82,25 +81,29 @@ class FirstStep:
         Args:
             term (Term): The term.
             values (Tensor | dict): What its loss gave, before weight and schedule.
-            student, teacher (Tensor): What was tapped.
+            student, teacher (Tensor | list | dict): What was tapped.
             extras (callable): name -> what losses may ask for.
 
         Raises:
             RuntimeError: The term puts no gradient, or none that is finite, on the student's
-                tensor, or nothing that this tensor comes from is trained.
+                tensors, or nothing that one of these tensors comes from is trained.
         """
-        name, tap = term.spec.name, term.taps['student']
-        where = f"term {name!r} teaches the student nothing at its tap '{tap}': "
-        if not (student.requires_grad and is_trained(student)):
-            raise RuntimeError(where + why_untrained(self.student, tap))
+        name, taps = term.spec.name, term.taps['student']
+        taps = taps if isinstance(taps, dict) else {None: taps}
+        where = (f'term {name!r} teaches the student nothing at its '
+                 f"tap{'s' * (len(taps) > 1)} '" + "', '".join(map(str, taps.values())) + "': ")
+        for key, tap in taps.items():
+            if not all(x.requires_grad and is_trained(x)
+                       for x in leaves(student if key is None else student[key])):
+                raise RuntimeError(where + why_untrained(self.student, tap))
         parts = dict(values) if isinstance(values, dict) else {'': values}
         for scale in SCALES:
-            found = _look(parts, student, scale)
+            found = _look(parts, leaves(student), scale)
             # A connector's SyncBN talks in the backward pass, too: none may stop earlier.
             if not any(all_gather_object(found)):
                 break
-        waits = found in (_DETACHED, _ZERO) and self._nothing_to_teach(
-            term, student, teacher, extras)
+        waits = found in (_DETACHED, _ZERO) and self.nothing_to_teach(
+            term.wants, extras, [*leaves(student), *leaves(teacher)])
         reason = None if waits or found is None else _reason(found, term, parts, student, teacher)
         ranks = all_gather_object((found, reason))
         for kind, text in ranks:
@@ -124,29 +127,15 @@ class FirstStep:
                                f'{time.total} iterations of this training')
         self._off.add(name)
 
-    def _nothing_to_teach(self, term, student, teacher, extras):
-        """Does the loss ask for labels, and none counts at the size of one of the maps?"""
-        if not {'labels', 'data_samples'} & set(term.wants):
-            return False
-        try:
-            labels = extras('labels')
-        except (KeyError, ValueError):
-            return False
-        counts = labels != self.ignore_index if self.ignore_index is not None else labels >= 0
-        if self.num_classes is not None:
-            counts = counts & (labels >= 0) & (labels < self.num_classes)
-        sizes = [labels.shape[1:]] + [x.shape[2:] for x in (student, teacher) if x.ndim == 4]
-        return any(not F.interpolate(counts[:, None].float(), size=size).any() for size in sizes)
 
-
-def _look(parts, student, scale):
-    """What is wrong with the gradient of ``scale`` times the losses, or None."""
+def _look(parts, tensors, scale):
+    """What is wrong with the gradient of ``scale`` times the losses at ``tensors``, or None."""
     flowing = [v for v in parts.values() if isinstance(v, torch.Tensor) and v.requires_grad]
     if not flowing:
         return _DETACHED
     try:
-        gradient, = torch.autograd.grad(
-            flowing, student, [torch.full_like(v, scale) for v in flowing], retain_graph=True,
+        gradients = torch.autograd.grad(
+            flowing, tensors, [torch.full_like(v, scale) for v in flowing], retain_graph=True,
             allow_unused=True)
     except RuntimeError as error:
         if 'checkpoint' not in str(error).lower():
@@ -156,46 +145,60 @@ def _look(parts, student, scale):
         return None
     if not all(torch.isfinite(v).all() for v in flowing):
         return _NOT_FINITE
-    if gradient is None or len(flowing) < len(parts):
+    gradients = [x for x in gradients if x is not None]
+    if not gradients or len(flowing) < len(parts):
         return _DETACHED
-    if not torch.isfinite(gradient).all():
+    if not all(torch.isfinite(x).all() for x in gradients):
         return _NOT_FINITE
-    return None if gradient.any() else _ZERO
+    return None if any(x.any() for x in gradients) else _ZERO
 
 
 def _reason(found, term, parts, student, teacher):
     """In words, for the person at the keyboard."""
+    loss = type(term.one_loss).__name__
     if found == _NOT_FINITE:
-        for side, x in (('student', student), ('teacher', teacher)):
-            if not torch.isfinite(x).all():
-                return (f'its loss or gradient is NaN or infinite, because the {side} tap '
-                        f"'{term.taps[side]}' gives NaN or infinite values")
-        return (f'the loss or gradient of {type(term.loss).__name__} is NaN or infinite, although '
-                'both taps are finite')
+        for side, value in (('student', student), ('teacher', teacher)):
+            for tap, x in _tapped(term.taps[side], value):
+                if not torch.isfinite(x).all():
+                    return (f'its loss or gradient is NaN or infinite, because the {side} tap '
+                            f"'{tap}' gives NaN or infinite values")
+        return f'the loss or gradient of {loss} is NaN or infinite, although both taps are finite'
     if found == _DETACHED:
         constant = [key for key, v in parts.items() if key and not (
             isinstance(v, torch.Tensor) and v.requires_grad)]
         if constant and len(constant) < len(parts):
-            return (f'the losses {constant} of {type(term.loss).__name__} have no gradient: are '
+            return (f'the losses {constant} of {loss} have no gradient: are '
                     'they detached, or computed under no_grad?')
-        return f'{_who_detaches(term, student)} detaches it (detach, no_grad, or a constant loss)'
+        return (f'{_who_detaches(term, student, teacher)} detaches it (detach, no_grad, or a '
+                'constant loss)')
     with torch.no_grad():
-        s, t = term.connect(student, teacher)
-    if s.shape == t.shape and torch.equal(s, t):
+        s, t = term.connect(term.pairing.take('student', student),
+                            term.pairing.take('teacher', teacher))
+    if [x.shape for x in leaves(s)] == [x.shape for x in leaves(t)] and all(
+            torch.equal(x, y) for x, y in zip(leaves(s), leaves(t), strict=True)):
         return ('student and teacher give the same values there. Are they the same network with '
                 'the same weights?')
-    size = f'a map of shape {tuple(s.shape)}'
-    return (f'the gradient of {type(term.loss).__name__} is zero everywhere on {size}: a loss '
+    size = 'a map of shape ' + ', '.join(str(tuple(x.shape)) for x in leaves(s))
+    return (f'the gradient of {loss} is zero everywhere on {size}: a loss '
             'that is constant there teaches nothing (a softmax over one channel or one position '
             'always is)')
 
 
-def _who_detaches(term, student):
+def _tapped(taps, value):
+    """(tap, tensor) of a side."""
+    if isinstance(taps, dict):
+        return [pair for name, tap in taps.items() for pair in _tapped(tap, value[name])]
+    return [(taps, x) for x in leaves(value)]
+
+
+def _who_detaches(term, student, teacher):
     """The connector or the loss, by trying the connector again."""
     if term.student_connector is not None:
-        probe = student.detach().requires_grad_()
-        connected = term.student_connector(probe)
-        if not connected.requires_grad or torch.autograd.grad(
-                connected.sum(), probe, allow_unused=True)[0] is None:
+        probe = map_leaves(lambda x: x.detach().requires_grad_(),
+                           term.pairing.take('student', student))
+        connected, _ = term.connect(probe, term.pairing.take('teacher', teacher))
+        flowing = [x for x in leaves(connected) if x.requires_grad]
+        if not flowing or not any(g is not None for g in torch.autograd.grad(
+                [x.sum() for x in flowing], leaves(probe), allow_unused=True)):
             return f'its student_connector ({type(term.student_connector).__name__})'
-    return f'its loss ({type(term.loss).__name__})'
+    return f'its loss ({type(term.one_loss).__name__})'

@@ -1,4 +1,5 @@
 """The parts of a term that are classes: losses and connectors, the project's or the user's own."""
+import functools
 import inspect
 
 from ..registry import MODELS
@@ -32,10 +33,13 @@ def find_class(cfg, role):
 
 
 def build_part(cfg, role, facts):
-    """Build a loss or connector; constructor arguments that ``facts`` knows are filled in."""
+    """Build a loss or connector; constructor arguments that ``facts`` knows are filled in.
+
+    A fact may be a ``functools.partial``, which is called where the fact is wanted."""
     cls = find_class(cfg, role)
     known = inspect.signature(cls).parameters
-    found = {key: value for key, value in facts.items() if key in known and cfg.get(key) is None}
+    found = {key: value() if isinstance(value, functools.partial) else value
+             for key, value in facts.items() if key in known and cfg.get(key) is None}
     return MODELS.build(dict(cfg, type=cls, **found))
 
 

@@ -1,15 +1,13 @@
 """Taps: where a tensor is read inside a network.
 
 A tap is written ``path``, ``path[i]``, ``path:input`` or ``path:input[i]``:
-the output of the module ``path`` (or its first input), and one item of it where it
-is a tuple or where the module is called several times in one forward (then
-``[i]`` picks the call, in order; a second ``[j]`` the item). A name without a
-dot can be a semantic name ('logits', 'backbone', ...), which the library's
+the output of the module ``path`` (or its first input; ``:input2`` is its second), and
+one item of it where it is a tuple or where the module is called several times in one
+forward (then ``[i]`` picks the call, in order; a second ``[j]`` the item). ``path[:]``
+takes all of them, as a pyramid: a list of maps, one for each level; ``path[:4]`` the
+first four, as a slice in Python. Several taps in a list are a pyramid, too. A name
+that is no path can be a semantic name ('logits', 'backbone', ...), which the library's
 file in ``mmkd/models/libraries`` resolves.
-
-Reading replaces ``module.forward`` on the instance while a ``with`` block
-lasts, and not a forward hook: OpenMMLab's heads are run by ``head.forward(x)``,
-which no hook sees.
 
 Some tensors that a name stands for are made by no module (the class map of a
 head that gives class scores and masks of queries): such a tap derives its tensor
@@ -23,17 +21,22 @@ import torch
 
 from ..utils.hints import did_you_mean
 
-_TAP = re.compile(r'(?P<path>\w+(\.\w+)*)(?P<input>:input)?(?P<index>(\[-?\d+\])*)')
+_TAP = re.compile(r'(?P<path>\w+(\.\w+)*)(:input(?P<input>[1-9]?))?(?P<index>(\[-?\d+\])*)'
+                  r'(?P<levels>\[(-?\d+)?:(-?\d+)?\])?')
 
 
 @dataclass(frozen=True)
 class Source:
-    """One side of one module: what a recorder listens to."""
+    """One side of one module: what a recorder listens to.
+
+    ``is_input``: False for the output, True (or 1) for the first input, 2 for the second.
+    """
     path: str
-    is_input: bool = False
+    is_input: int = False
 
     def __str__(self):
-        return self.path + (':input' if self.is_input else '')
+        number = f'{self.is_input}' if self.is_input > 1 else ''
+        return self.path + (f':input{number}' if self.is_input else '')
 
 
 @dataclass(frozen=True)
@@ -42,24 +45,35 @@ class Tap:
 
     ``derive``: a function of a module (so that the tap can be pickled) from what the source
     gives, after ``index``, to the tensor; None where the source gives it as it is.
+    ``levels``: (start, stop) of the items that are the levels of a pyramid; None for one tensor.
     """
     source: Source
     index: tuple = ()
     derive: Callable | None = None
+    levels: tuple | None = None
 
     def __str__(self):
         text = str(self.source) + ''.join(f'[{i}]' for i in self.index)
-        return text if self.derive is None else f'{self.derive.__name__}({text})'
+        text = text if self.derive is None else f'{self.derive.__name__}({text})'
+        return text + _slice_text(self.levels)
+
+    @property
+    def sources(self):
+        return (self.source,)
+
+    def read(self, calls):
+        """:meth:`select` from what a Recorder has of all sources."""
+        return self.select(calls[self.source])
 
     def select(self, calls):
-        """The tensor among the values that the source gave in its calls.
+        """The tensor, or with ``levels`` the list of tensors, among what the source gave.
 
         Args:
             calls (list): One value per call of the module, in order.
 
         Raises:
-            ValueError: The value is no single tensor; the message says how to
-                choose one.
+            ValueError: The value is no single tensor (with ``levels``: no list of tensors);
+                the message says how to choose one.
         """
         index = list(self.index)
         value = calls[0] if len(calls) == 1 else list(calls)
@@ -73,15 +87,65 @@ class Tap:
             value = value[i]
         if self.derive is not None:
             value = self.derive(value)
+        if self.levels is not None:
+            return _levels_of(self, value)
         if not isinstance(value, torch.Tensor):
             if len(calls) > 1 and not index:
                 raise ValueError(f"'{self}': the module is called {len(calls)} times in one "
                                  f"forward; choose a call with '{self}[0]' to "
-                                 f"'{self}[{len(calls) - 1}]' ('{self}[-1]' is the last)")
+                                 f"'{self}[{len(calls) - 1}]' ('{self}[-1]' is the last), or "
+                                 f"take all as a pyramid with '{self}[:]'")
             raise ValueError(f"'{self}' gives {_describe(value)}, not one tensor"
-                             + (f"; choose an item with '{self}[0]' to '{self}[{len(value) - 1}]'"
+                             + (f"; choose an item with '{self}[0]' to '{self}[{len(value) - 1}]', "
+                                f"or take all as a pyramid with '{self}[:]'"
                                 if isinstance(value, (list, tuple)) and value else ''))
         return value
+
+
+@dataclass(frozen=True)
+class JoinedTap:
+    """A pyramid whose levels come from several modules.
+
+    ``taps``: a Tap for each level. ``levels``: (start, stop) of those that are taken.
+    """
+    taps: tuple
+    levels: tuple = (None, None)
+
+    def __str__(self):
+        return '[' + ', '.join(map(str, self.taps)) + ']' + (
+            '' if self.levels == (None, None) else _slice_text(self.levels))
+
+    @property
+    def sources(self):
+        return tuple(dict.fromkeys(tap.source for tap in self._taken()))
+
+    def read(self, calls):
+        """The tensors of all levels, from what a Recorder has of all sources."""
+        return [tap.read(calls) for tap in self._taken()]
+
+    def _taken(self):
+        taps = self.taps[slice(*self.levels)]
+        if not taps:
+            raise ValueError(f"'{self}': no level is left of {len(self.taps)}")
+        return taps
+
+
+def _slice_text(levels):
+    return '' if levels is None else '[' + ':'.join('' if i is None else str(i)
+                                                    for i in levels) + ']'
+
+
+def _levels_of(tap, value):
+    value = [value] if isinstance(value, torch.Tensor) else value
+    if not isinstance(value, (list, tuple)) or not all(isinstance(x, torch.Tensor) for x in value):
+        inside = f' ({_describe(value[0])} first)' if isinstance(value, (list, tuple)) and value \
+            else ''
+        raise ValueError(f"'{tap}': '{tap.source}' gives {_describe(value)}{inside}, no list of "
+                         "tensors; choose an item first, with '[0][:]'")
+    found = list(value[slice(*tap.levels)])
+    if not found:
+        raise ValueError(f"'{tap}': no level is left of the {len(value)} that there are")
+    return found
 
 
 def _describe(value):
@@ -100,10 +164,21 @@ def parse_tap(text):
     """
     match = _TAP.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise ValueError(f"{text!r} is not a tap; write 'module.path', 'module.path[i]' or "
-                         "'module.path:input'")
+        raise ValueError(f"{text!r} is not a tap; write 'module.path', 'module.path[i]', "
+                         "'module.path[:]' (a pyramid) or 'module.path:input'")
     index = tuple(int(i) for i in re.findall(r'-?\d+', match['index']))
-    return Tap(Source(match['path'], match['input'] is not None), index)
+    levels = match['levels'] and tuple(int(i) if i else None
+                                       for i in match['levels'][1:-1].split(':'))
+    is_input = False if match['input'] is None else int(match['input'] or 1)
+    return Tap(Source(match['path'], is_input), index, levels=levels)
+
+
+def split_levels(text):
+    """'neck[:4]' -> ('neck', (None, 4)); without a slice at the end -> (text, None)."""
+    name, _, rest = text.rpartition('[')
+    if not name or not re.fullmatch(r'(-?\d+)?:(-?\d+)?\]', rest):
+        return text, None
+    return name, tuple(int(i) if i else None for i in rest[:-1].split(':'))
 
 
 def find_module(model, path, called=None):
@@ -125,91 +200,3 @@ def find_module(model, path, called=None):
         if parent in modules else []
     hint = did_you_mean(path, inside) or did_you_mean(path, [n for n in modules if n])
     raise ValueError(f'{called or type(model).__name__} has no module {path!r}{hint}')
-
-
-class AllTapsRead(BaseException):
-    """Every wanted tap has fired: nothing more is needed of this forward."""
-
-
-class Recorder:
-    """Records what modules are given and give, inside a ``with`` block.
-
-    Args:
-        model (nn.Module): The network that will be run.
-        sources (iterable of Source): What to record.
-        clone (container of Source): Sources that a later in-place operation
-            overwrites; they are copied when they fire.
-        stop_after (dict, optional): How often each source fires in a whole
-            forward. When all have, :class:`AllTapsRead` ends the forward.
-        watch (bool): Also note which sources are overwritten in place.
-
-    After (and inside) the block, ``calls`` maps each source to its values in
-    call order. Nothing is left on the model.
-    """
-
-    def __init__(self, model, sources, clone=(), stop_after=None, watch=False):
-        self.model = model
-        self.clone = clone
-        self.calls = {source: [] for source in sources}
-        self._watch, self._versions = watch, []
-        self._left = None if stop_after is None else dict(stop_after)
-        self._spies = []
-
-    def __enter__(self):
-        paths = dict.fromkeys(source.path for source in self.calls)
-        # All are found before one is changed: an error here leaves nothing behind.
-        for path, module in [(path, find_module(self.model, path)) for path in paths]:
-            self._spies.append((module, module.__dict__.get('forward')))
-            module.forward = _Spy(self, path, module.forward)
-        return self
-
-    def __exit__(self, *exc_info):
-        for module, before in reversed(self._spies):
-            if before is None:
-                del module.__dict__['forward']
-            else:
-                module.forward = before
-        self._spies.clear()
-
-    def add(self, source, value):
-        if source not in self.calls:
-            return
-        if source in self.clone:
-            value = _map_tensors(torch.clone, value)
-        self.calls[source].append(value)
-        if self._watch:
-            _map_tensors(lambda t: self._versions.append((source, t, t._version)), value)
-        if self._left is not None:
-            self._left[source] -= 1
-            if not any(left > 0 for left in self._left.values()):
-                raise AllTapsRead
-
-    def overwritten(self):
-        """Sources whose tensors were changed in place after they fired (with ``watch``)."""
-        return {source for source, tensor, version in self._versions
-                if tensor._version != version}
-
-
-class _Spy:
-    """Stands in for ``module.forward`` while a Recorder listens."""
-
-    def __init__(self, recorder, path, forward):
-        self.recorder, self.forward = recorder, forward
-        self.source_in, self.source_out = Source(path, True), Source(path)
-
-    def __call__(self, *args, **kwargs):
-        given = [*args, *kwargs.values()]
-        if given:
-            self.recorder.add(self.source_in, given[0])
-        value = self.forward(*args, **kwargs)
-        self.recorder.add(self.source_out, value)
-        return value
-
-
-def _map_tensors(function, value):
-    if isinstance(value, torch.Tensor):
-        return function(value)
-    if isinstance(value, (list, tuple)):
-        return type(value)([_map_tensors(function, item) for item in value]) \
-            if type(value) in (list, tuple) else value
-    return value

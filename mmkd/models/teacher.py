@@ -16,7 +16,7 @@ from ..utils.hints import refuse_unknown
 from ..utils.weights import in_front, not_finite, students_weights
 from .libraries import library_of
 from .mistakes import Mistakes
-from .taps import AllTapsRead, Recorder
+from .recorder import AllTapsRead, Recorder
 
 _KEYS = ('config', 'checkpoint', 'allow_random', 'trust_checkpoint', 'prune', 'dtype')
 _DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
@@ -80,8 +80,11 @@ class Teacher:
         return self
 
     @torch.no_grad()
-    def read(self, inputs, data_samples):
-        """Run the teacher and return {source: values by call} of its taps."""
+    def read(self, inputs, data_samples, shared=None):
+        """Run the teacher and return {source: values by call} of its taps.
+
+        ``shared``: what the student gives its forward, by name (see ``libraries``).
+        """
         model, sources = self.model, list(self.counts)
         if not sources:
             return {}
@@ -89,11 +92,12 @@ class Teacher:
         if self.dtype is not None:
             autocast = torch.autocast(inputs.device.type, _DTYPES[self.dtype])
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        stop_after = self.counts if self.prune else None
+        # With a count that varies from step to step nobody knows when all taps are read.
+        stop_after = self.counts if self.prune and None not in self.counts.values() else None
         with Recorder(model, sources, self.clone, stop_after) as recorder, autocast:
             with contextlib.suppress(AllTapsRead):
                 self.library.forward(model, inputs, data_samples,
-                                     [source.path for source in sources])
+                                     [source.path for source in sources], shared)
         return recorder.calls
 
 

@@ -7,7 +7,7 @@ from .parts import find_class
 from .schedules import build_schedule, constant
 
 _KEYS = ('loss', 'tap', 'student_tap', 'teacher_tap', 'student_connector', 'teacher_connector',
-         'weight', 'schedule', 'teacher')
+         'weight', 'schedule', 'teacher', 'levels', 'varying')
 
 
 class TermSpec:
@@ -15,6 +15,10 @@ class TermSpec:
 
     ``mistakes`` has all that is wrong: an unknown or missing key, or a value that makes no
     sense. What is right can be used all the same, to find what else is wrong.
+
+    ``taps`` has what each side taps: a string, a tuple of strings (a pyramid from several
+    modules), or a dict of these by name. ``levels`` is 'all', 'common' or a tuple of strides.
+    ``varying`` says that a tapped module may run another number of times in every step.
 
     Args:
         name (str): The term's name.
@@ -27,7 +31,7 @@ class TermSpec:
         self.name, self.cfg, self.mistakes = name, cfg, Mistakes()
         self.where = f'term {name!r}'
         self.taps, self.teacher, self.weight, self.schedule = {}, None, 1., constant
-        self.parts_exist = False
+        self.levels, self.varying, self.parts_exist = 'all', False, False
         if not name.isidentifier():
             self._wrong('a name is letters, digits and underscores')
         if not isinstance(cfg, dict):
@@ -47,6 +51,10 @@ class TermSpec:
         self.teacher = self._teacher(teachers)
         self._check_parts(others)
         self.weight = self._weight()
+        self.levels = self._levels()
+        self.varying = cfg.get('varying', False)
+        if not isinstance(self.varying, bool):
+            self._wrong(f'varying must be True or False, not {self.varying!r}')
         schedule = self.mistakes.catch(f'{self.where}: ', build_schedule, cfg.get('schedule'))
         self.schedule = schedule or constant
 
@@ -71,9 +79,11 @@ class TermSpec:
             self.mistakes.add(f"{self.where} needs loss=dict(type='mmkd....'){hint}")
         else:
             self.mistakes.catch(f'{self.where}: ', find_class, loss, 'loss')
-        for role in ('student_connector', 'teacher_connector'):
-            if self.cfg.get(role) is not None:
-                self.mistakes.catch(f'{self.where}: ', find_class, self.cfg[role], role)
+        for side in ('student', 'teacher'):
+            for role, cfg in connectors_of(self.cfg, side, self.taps.get(side)).items():
+                if isinstance(cfg, dict):
+                    cfg = {key: value for key, value in cfg.items() if key != 'shared'}
+                self.mistakes.catch(f'{self.where}: ', find_class, cfg, role)
         self.parts_exist = len(self.mistakes.errors) == before
 
     def _tap(self, side):
@@ -81,11 +91,34 @@ class TermSpec:
         if given is None:
             self.mistakes.add(f'{self.where} has no {side} tap: set tap= (both sides) or '
                               f'{side}_tap=')
-        elif not isinstance(given, str):
-            self._wrong(f'{side} tap must be a string, not {given!r}')
+        elif isinstance(given, dict) and given:
+            parts = {key: _written(item) for key, item in given.items()}
+            if all(item is not None and isinstance(key, str) for key, item in parts.items()):
+                return parts
+            self._wrong(f'{side} tap must have a string or a list of strings for each name, not '
+                        f'{dict(given)!r}')
+        elif _written(given) is None:
+            self._wrong(f'{side} tap must be a string, a list of strings (the levels of a pyramid) '
+                        f'or a dict of these by name, not {given!r}')
         else:
-            return given
+            return _written(given)
         return None
+
+    @property
+    def written(self):
+        """side -> the taps of that side as they are written, one by one."""
+        return {side: list(tap.values()) if isinstance(tap, dict) else [tap]
+                for side, tap in self.taps.items()}
+
+    def _levels(self):
+        levels = self.cfg.get('levels', 'all')
+        if levels in ('all', 'common'):
+            return levels
+        if isinstance(levels, (list, tuple)) and levels and all(
+                isinstance(stride, int) and stride > 0 for stride in levels):
+            return tuple(levels)
+        self._wrong(f"levels must be 'all', 'common' or a list of strides, not {levels!r}")
+        return 'all'
 
     def _teacher(self, teachers):
         name = self.cfg.get('teacher')
@@ -111,3 +144,23 @@ class TermSpec:
         else:
             return float(weight)
         return 1.
+
+
+def _written(tap):
+    """A string, or a tuple of strings; None if it is neither."""
+    if isinstance(tap, (list, tuple)) and tap and all(isinstance(item, str) for item in tap):
+        return tuple(tap)
+    return tap if isinstance(tap, str) else None
+
+
+def connectors_of(cfg, side, tap):
+    """How messages call it -> config, of the connectors of one side: one for all that is
+    tapped, or by the names of its taps."""
+    role = f'{side}_connector'
+    given = cfg.get(role)
+    if given is None:
+        return {}
+    by_name = isinstance(given, dict) and isinstance(tap, dict) and 'type' not in given
+    if not by_name:
+        return {role: given}
+    return {f'{role}.{name}': item for name, item in given.items() if item is not None}

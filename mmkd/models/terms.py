@@ -1,6 +1,9 @@
-"""A term: two taps, their connectors, a loss, a weight and its schedule.
+"""A term: what is tapped on both sides, connectors, a loss, a weight and its schedule.
 
-One entry of ``distillations``, under the name it is logged by.
+One entry of ``distillations``, under the name it is logged by. A side taps one map
+(N, C, H, W); a pyramid, which is a list of maps; or several of these by name. Levels of
+pyramids are paired by their stride. A loss that compares one map is built once for each level,
+and its values are added up; a loss whose class says ``pyramid = True`` gets all levels at once.
 """
 import contextlib
 import inspect
@@ -9,10 +12,13 @@ import torch
 from torch import nn
 
 from ..utils.hints import did_you_mean
+from .connecting import ByName, build_connector, channels, connect
 from .mistakes import Mistakes
-from .parts import build_part
+from .pairing import pair_levels
+from .parts import build_part, find_class
 from .schedules import Time
-from .term_spec import TermSpec
+from .term_spec import TermSpec, connectors_of
+from .values import count_levels, has_levels, leaves, level_of, shapes
 
 
 class Term(nn.Module):
@@ -20,97 +26,171 @@ class Term(nn.Module):
 
     Args:
         spec (TermSpec): The checked config.
-        taps (dict): side -> Tap, resolved.
-        examples (dict): side -> tensor (N, C, H, W) from the dry run.
-        facts (dict): What the student's library knows (num_classes, ...), for
-            constructors that name it.
+        taps (dict): side -> tap, or a dict of taps by name; resolved.
+        examples (dict): side -> what they gave in the dry run.
+        sizes (dict): side -> width of the dry run's image.
+        facts (dict): What is known of the models (num_classes, ...), for constructors that
+            name it.
         extras (dict): What the loss's forward may ask for -> function.
+
+    Raises:
+        ValueError: What does not fit, all of it.
     """
 
-    def __init__(self, spec, taps, examples, facts, extras):
+    def __init__(self, spec, taps, examples, sizes, facts, extras):
         super().__init__()
         self.spec, self.taps = spec, taps
-        student, teacher = examples['student'], examples['teacher']
+        self.pairing = pair_levels(examples, sizes, spec.levels)
+        student, teacher = (self.pairing.take(side, examples[side])
+                            for side in ('student', 'teacher'))
         mistakes = Mistakes()
-        self.student_connector = mistakes.catch('', self._connector, 'student', student, teacher)
-        self.teacher_connector = mistakes.catch('', self._connector, 'teacher', teacher, student)
+        self.student_connector = mistakes.catch(
+            '', self._connectors, 'student', student, teacher, facts)
+        self.teacher_connector = mistakes.catch(
+            '', self._connectors, 'teacher', teacher, student, facts)
         if not mistakes:
             with torch.no_grad(), _evaluating(self):
                 student, teacher = mistakes.catch('', self.connect, student, teacher) or (
                     student, teacher)
-        self.loss = mistakes.catch('', build_part, spec.cfg['loss'], 'loss', dict(
-            facts, student_channels=student.shape[1], teacher_channels=teacher.shape[1]))
+        self.loss = mistakes.catch('', self._losses, student, teacher, facts)
         mistakes.raise_any()
         self._check_channels(student, teacher)
-        parameters = list(inspect.signature(self.loss.forward).parameters.values())[2:]
-        known = [*extras, 'progress']
-        self.wants = [p.name for p in parameters if p.name in known]
+        self.wants = self._wants(extras)
         self._parts = None  # names of the losses, of a loss that gives several
+
+    # ---- building -------------------------------------------------------------------------
+    def _connectors(self, side, own, other, facts):
+        found = connectors_of(self.spec.cfg, side, own)
+        role = f'{side}_connector'
+        if role in found:
+            return build_connector(found[role], role, own, other, facts)
+        unknown = [key for key in found if key.partition('.')[2] not in own]
+        if unknown:
+            raise ValueError(f"{unknown[0]}: there is no tap of this name; the {side}'s taps are "
+                             f"{', '.join(own)}")
+        built = {}
+        for key, cfg in found.items():
+            name = key.partition('.')[2]
+            target = other.get(name, own[name]) if isinstance(other, dict) else other
+            built[name] = build_connector(cfg, key, own[name], target, facts)
+        return ByName(built) if built else None
+
+    def _losses(self, student, teacher, facts):
+        cfg, strides = self.spec.cfg['loss'], self.pairing.strides
+        if not has_levels(student) or getattr(find_class(cfg, 'loss'), 'pyramid', False):
+            self.by_level = False
+            return build_part(cfg, 'loss', dict(
+                facts, student_channels=channels(student), teacher_channels=channels(teacher),
+                strides=strides))
+        self.by_level = True
+        return nn.ModuleList(build_part(cfg, 'loss', dict(
+            facts, student_channels=channels(level_of(student, i)),
+            teacher_channels=channels(level_of(teacher, i)), stride=strides[i]))
+            for i in range(count_levels(student)))
+
+    @property
+    def one_loss(self):
+        """The loss, or that of the first level: what all of them are."""
+        return self.loss[0] if self.by_level else self.loss
+
+    def _wants(self, extras):
+        known = [*extras, 'progress']
+        if self.pairing.strides is not None:
+            known.append('stride' if self.by_level else 'strides')
+        parameters = list(inspect.signature(self.one_loss.forward).parameters.values())[2:]
         for p in parameters:
             if p.name not in known and p.default is p.empty and p.kind not in (
                     p.VAR_POSITIONAL, p.VAR_KEYWORD):
                 raise ValueError(
-                    f'{type(self.loss).__name__} asks for {p.name!r}, which is not there: a loss '
-                    f"can ask for {', '.join(known)}{did_you_mean(p.name, known)}")
-
-    def _connector(self, side, own, other):
-        cfg = self.spec.cfg.get(f'{side}_connector')
-        if cfg is None:
-            return None
-        return build_part(cfg, f'{side}_connector', dict(in_channels=own.shape[1],
-                                                         out_channels=other.shape[1]))
+                    f'{type(self.one_loss).__name__} asks for {p.name!r}, which is not there: a '
+                    f"loss can ask for {', '.join(known)}{did_you_mean(p.name, known)}")
+        return [p.name for p in parameters if p.name in known]
 
     def _check_channels(self, student, teacher):
-        if student.shape[1] == teacher.shape[1] or not getattr(
-                self.loss, 'same_channels', False):
+        if not getattr(self.one_loss, 'same_channels', False):
             return
-        both = {student.shape[1], teacher.shape[1]}
-        if both == {1, 2} and getattr(self.loss, 'two_classes', False):
-            return
-        logits = all('logits' in self.spec.taps[side] or 'conv_seg' in self.spec.taps[side]
-                     for side in self.spec.taps)
-        cure = "add student_connector=dict(type='mmkd.ConvConnector')"
+        for s, t in _pairs(student, teacher):
+            both = {s.shape[1], t.shape[1]}
+            if len(both) == 1 or both == {1, 2} and getattr(self.one_loss, 'two_classes', False):
+                continue
+            raise ValueError(
+                f'{type(self.one_loss).__name__} needs equal channels, but the student gives '
+                f'{s.shape[1]} and the teacher {t.shape[1]}: {self._cure(both)}')
+
+    def _cure(self, both):
+        logits = all('logits' in str(self.spec.taps[side]) or 'conv_seg' in str(
+            self.spec.taps[side]) or 'cls' in str(self.spec.taps[side]) for side in self.spec.taps)
         if logits and both == {1, 2}:
-            cure = ('one channel with a sigmoid and two with a softmax tell the same classes '
+            return ('one channel with a sigmoid and two with a softmax tell the same classes '
                     'apart, but of the losses on logits only mmkd.KDLoss compares them; use it, '
                     'or models with as many channels')
-        elif logits:
-            cure = ('student and teacher tell apart a different number of classes; use a teacher '
+        if logits:
+            return ('student and teacher tell apart a different number of classes; use a teacher '
                     'trained on the same classes, or distil features')
-        raise ValueError(
-            f'{type(self.loss).__name__} needs equal channels, but the student gives '
-            f'{student.shape[1]} and the teacher {teacher.shape[1]}: {cure}')
+        return "add student_connector=dict(type='mmkd.ConvConnector')"
 
     def try_out(self, examples, extras):
         """Compute the loss once on the dry run's tensors, so that what fails, fails now."""
         with torch.no_grad(), _evaluating(self):
             try:
                 value = self.compare(examples['student'], examples['teacher'], Time(0, 1), extras)
+            except _NoTensors:
+                raise
             except Exception as error:
                 raise ValueError(
-                    f'{type(self.loss).__name__} fails on tensors of shape '
-                    f"{tuple(examples['student'].shape)} (student) and "
-                    f"{tuple(examples['teacher'].shape)} (teacher): "
+                    f'{type(self.one_loss).__name__} fails on tensors of shape '
+                    f"{shapes(examples['student'], batch=True)} (student) and "
+                    f"{shapes(examples['teacher'], batch=True)} (teacher): "
                     f'{type(error).__name__}: {error}') from error
-        parts = value if isinstance(value, dict) else {'': value}
-        if not parts or not all(isinstance(part, torch.Tensor) for part in parts.values()):
-            raise ValueError(f'{type(self.loss).__name__} must return a tensor or a dict of '
-                             f'tensors by name, not {value!r}')
         self._parts = list(value) if isinstance(value, dict) else None
+
+    # ---- running --------------------------------------------------------------------------
+    def read(self, side, calls):
+        """What this side taps, from what a Recorder has."""
+        taps = self.taps[side]
+        if isinstance(taps, dict):
+            return {name: tap.read(calls) for name, tap in taps.items()}
+        return taps.read(calls)
+
+    @property
+    def sources(self):
+        """What is listened to on either side."""
+        return {source for taps in self.taps.values()
+                for tap in (taps.values() if isinstance(taps, dict) else [taps])
+                for source in tap.sources}
 
     def connect(self, student, teacher):
         """Both sides after their connectors."""
-        if self.student_connector is not None:
-            student = self.student_connector(student)
+        given = teacher
         if self.teacher_connector is not None:
-            teacher = self.teacher_connector(teacher)
+            teacher = connect(self.teacher_connector, teacher, given)
+        if self.student_connector is not None:
+            student = connect(self.student_connector, student, given)
         return student, teacher
 
     def compare(self, student, teacher, time, extras):
         """The loss of what the connectors make of both sides, before weight and schedule."""
-        wanted = {name: time.progress if name == 'progress' else extras(name)
-                  for name in self.wants}
-        return self.loss(*self.connect(student, teacher), **wanted)
+        s, t = self.connect(self.pairing.take('student', student),
+                            self.pairing.take('teacher', teacher))
+        known = dict(progress=time.progress, strides=self.pairing.strides)
+        wanted = {name: known[name] if name in known else extras(name, self.spec.teacher)
+                  for name in self.wants if name != 'stride'}
+        if not self.by_level:
+            return self._checked(self.loss, self.loss(s, t, **wanted))
+        total = None
+        for i, loss in enumerate(self.loss):
+            if 'stride' in self.wants:
+                wanted['stride'] = self.pairing.strides[i]
+            total = _add(total, self._checked(loss, loss(level_of(s, i), level_of(t, i),
+                                                         **wanted)))
+        return total
+
+    def _checked(self, loss, value):
+        parts = value if isinstance(value, dict) else {'': value}
+        if not parts or not all(isinstance(part, torch.Tensor) for part in parts.values()):
+            raise _NoTensors(f'{type(loss).__name__} must return a tensor or a dict of '
+                              f'tensors by name, not {value!r}')
+        return value
 
     def factor(self, time):
         """The weight now: the term's own times its schedule's factor."""
@@ -120,10 +200,10 @@ class Term(nn.Module):
         """The weighted losses of this term.
 
         Args:
-            student (Tensor): (N, Cs, Hs, Ws).
-            teacher (Tensor): (N, Ct, Ht, Wt), without gradient.
+            student (Tensor | list | dict): (N, Cs, Hs, Ws), a pyramid, or these by name.
+            teacher (Tensor | list | dict): The same of the teacher, without gradient.
             time (Time): Where training is.
-            extras (callable): name -> what the loss asks for.
+            extras (callable): name, teacher's name -> what the loss asks for.
             first_step (FirstStep, optional): Looks at the losses if they are computed.
 
         Returns:
@@ -134,7 +214,7 @@ class Term(nn.Module):
         if factor == 0:
             # Touch the connectors: DDP waits for a gradient of every parameter.
             # (times 0 before the sum, which could overflow in fp16.)
-            zero = sum((x * 0).sum() for x in (student, *self.parameters())).float()
+            zero = sum((x * 0).sum() for x in (*leaves(student), *self.parameters())).float()
             if first_step is not None:
                 first_step.is_off(self, time)
             return self._named(zero if self._parts is None else dict.fromkeys(self._parts, zero))
@@ -151,16 +231,27 @@ class Term(nn.Module):
         return {f'loss_{self.spec.name}_{key}': item for key, item in value.items()}
 
 
-class Extras:
-    """What losses ask for, made once per step."""
+class _NoTensors(ValueError):
+    """What a loss returned is no loss."""
 
-    def __init__(self, makers, *batch):
-        self._makers, self._batch, self._made = makers, batch, {}
 
-    def __call__(self, name):
-        if name not in self._made:
-            self._made[name] = self._makers[name](*self._batch)
-        return self._made[name]
+def _pairs(student, teacher):
+    """The tensors that are compared: of the same name and level."""
+    if isinstance(student, dict) and isinstance(teacher, dict):
+        return [pair for name in student if name in teacher
+                for pair in _pairs(student[name], teacher[name])]
+    if isinstance(student, list) and isinstance(teacher, list):
+        return list(zip(student, teacher, strict=False))
+    return [(student, teacher)] if isinstance(student, torch.Tensor) and isinstance(
+        teacher, torch.Tensor) else []
+
+
+def _add(total, value):
+    if total is None:
+        return value
+    if isinstance(value, dict):
+        return {key: total[key] + item for key, item in value.items()}
+    return total + value
 
 
 @contextlib.contextmanager
@@ -173,4 +264,4 @@ def _evaluating(module):
         module.train(was)
 
 
-__all__ = ['Extras', 'Term', 'TermSpec']
+__all__ = ['Term', 'TermSpec']

@@ -3,7 +3,7 @@ import copy
 
 import torch
 
-from mmkd.models.taps import Recorder
+from mmkd.models.recorder import Recorder
 from mmkd.utils.configs import read_config
 from tests.helpers import tiny_segmentor
 

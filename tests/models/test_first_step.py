@@ -6,6 +6,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from mmkd.models.first_step import FirstStep, is_trained
+from mmkd.models.libraries.mmseg import nothing_to_teach
 from tests.helpers import build, make_batch, tiny_distiller, tiny_segmentor
 
 CONV = dict(type='mmkd.ConvConnector')
@@ -191,12 +192,12 @@ class Map:
 @pytest.mark.parametrize('factor', [1e-12, 1e-9, 1e-5, 1., 3e4])
 def test_half_precision_neither_hides_nor_invents_a_gradient(factor):
     model = distiller()
-    term, look = model.distiller['t'], FirstStep(model.student)
+    term, look = model.distiller['t'], FirstStep(model.student, nothing_to_teach)
     student = Map().value
     look(term, (student * factor).float().sum() if factor > 1e-6 else
          student.float().sum() * factor, student, student.detach(), None)
     assert look.done == {'t'}
-    look = FirstStep(model.student)
+    look = FirstStep(model.student, nothing_to_teach)
     with pytest.raises(RuntimeError, match='zero everywhere'):
         look(term, student.float().sum() * 0, student, student.detach() + 1, None)
 

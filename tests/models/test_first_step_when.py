@@ -7,7 +7,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.logging import MessageHub
 
+from mmkd.models.extras import Extras
 from mmkd.models.first_step import FirstStep
+from mmkd.models.libraries.mmseg import nothing_to_teach
 from tests.helpers import build, make_batch, tiny_distiller
 from tests.models.test_first_step import LabelLoss, Map, distiller, formula, refusal, step
 
@@ -140,10 +142,10 @@ def _look_on_rank(rank, folder):
     term, results = model.distiller['t'], {}
     for name, scales in dict(both=(1., 1.), one=(0., 1.), none=(0., 0.),
                              nan=(1., float('nan'))).items():
-        look, student = FirstStep(model.student), Map(torch.float32).value
+        look, student = FirstStep(model.student, nothing_to_teach), Map(torch.float32).value
         try:
             look(term, student.sum() * scales[rank], student, student.detach() + 1,
-                 lambda name: torch.zeros(2, 4, 4))
+                 Extras(dict(labels=lambda _: torch.zeros(2, 4, 4)), None, None, model.student))
             results[name] = look.done == {'t'}
         except RuntimeError as error:
             results[name] = str(error)

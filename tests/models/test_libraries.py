@@ -5,7 +5,7 @@ import torch
 from mmkd.models.dry_run import DryRun
 from mmkd.models.libraries import library_of
 from mmkd.models.libraries import mmseg as library
-from mmkd.models.taps import Recorder
+from mmkd.models.recorder import Recorder
 from mmkd.registry import MODELS
 from mmkd.utils.configs import read_config
 from tests.helpers import build, make_batch, tiny_distiller, tiny_segmentor

@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+from mmkd.models.extras import Extras
 from mmkd.models.libraries import library_of
 from mmkd.models.libraries import mmseg as library
 from tests.helpers import make_batch
@@ -10,15 +11,15 @@ from tests.models.small_models import CLASSES
 
 def test_labels_that_are_missing_or_there():
     batch = make_batch(2, 16, CLASSES)
-    labels = library.EXTRAS['labels'](None, batch['data_samples'])
+    labels = Extras(library.EXTRAS, None, batch['data_samples'])('labels')
     assert labels.shape == (2, 16, 16) and labels.dtype == torch.int64
     assert torch.equal(labels[1], batch['data_samples'][1].gt_sem_seg.data[0])
-    assert library.EXTRAS['metas'](None, batch['data_samples'])[0]['img_shape'] == (16, 16)
+    assert Extras(library.EXTRAS, None, batch['data_samples'])('metas')[0]['img_shape'] == (16, 16)
     del batch['data_samples'][1].gt_sem_seg
     with pytest.raises(ValueError, match=r'samples \[1\] have no gt_sem_seg.*load annotations'):
-        library.EXTRAS['labels'](None, batch['data_samples'])
+        Extras(library.EXTRAS, None, batch['data_samples'])('labels')
     with pytest.raises(ValueError, match='the batch has no gt_sem_seg'):
-        library.EXTRAS['labels'](None, None)
+        Extras(library.EXTRAS, None, None)('labels')
 
 
 def test_a_model_of_no_known_library():

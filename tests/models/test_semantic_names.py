@@ -11,7 +11,8 @@ from mmkd.models.dry_run import DryRun
 from mmkd.models.libraries import library_of
 from mmkd.models.libraries.mmseg_masks import class_map
 from mmkd.models.libraries.mmseg_names import _CONTEXT, entry_of
-from mmkd.models.taps import Recorder, Source
+from mmkd.models.recorder import Recorder
+from mmkd.models.taps import Source
 from mmkd.models.teacher import build_teacher
 from tests.helpers import build, save_teacher, tiny_distiller, tiny_segmentor
 from tests.models.small_models import (

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmkd.models.taps import AllTapsRead, Recorder, Source, Tap, find_module, parse_tap
+from mmkd.models.recorder import AllTapsRead, Recorder
+from mmkd.models.taps import Source, Tap, find_module, parse_tap
 
 
 class Block(nn.Module):

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from mmkd.models.extras import Extras
 from mmkd.models.schedules import Time
 from mmkd.models.taps import parse_tap
-from mmkd.models.terms import Extras, Term, TermSpec
+from mmkd.models.terms import Term, TermSpec
 from mmkd.registry import MODELS
 
 
@@ -48,8 +49,10 @@ def make(loss, shapes=((2, 3, 4, 4), (2, 5, 2, 2)), **cfg):
     spec = TermSpec('t', dict(tap='logits', loss=loss, **cfg), ['teacher'])
     taps = dict(student=parse_tap('s'), teacher=parse_tap('t'))
     examples = dict(student=torch.randn(shapes[0]), teacher=torch.randn(shapes[1]))
-    makers = dict(labels=lambda *batch: ('labels', batch), metas=lambda *batch: 'metas')
-    term = Term(spec, taps, examples, dict(num_classes=7, ignore_index=255), makers)
+    makers = dict(labels=lambda batch: ('labels', batch.inputs, batch.data_samples),
+                  metas=lambda batch: 'metas')
+    term = Term(spec, taps, examples, dict(student=8, teacher=8),
+                dict(num_classes=7, ignore_index=255), makers)
     return term, examples, Extras(makers, 'inputs', 'samples')
 
 
@@ -79,7 +82,7 @@ def test_losses_get_what_they_ask_for():
     assert term.loss.built == dict(student_channels=3, teacher_channels=5, num_classes=7,
                                    ignore_index=255)
     values(term, examples, extras, iteration=25)
-    assert term.loss.asked == dict(labels=('labels', ('inputs', 'samples')), progress=0.25,
+    assert term.loss.asked == dict(labels=('labels', 'inputs', 'samples'), progress=0.25,
                                    metas='metas', unknown=3)
     assert term.wants == ['labels', 'progress', 'metas']
 
@@ -127,8 +130,8 @@ def test_off_does_not_overflow_in_half_precision():
 
 def test_extras_are_made_once():
     made = []
-    extras = Extras(dict(labels=lambda *batch: made.append(batch) or 'x'), 1, 2)
-    assert extras('labels') == extras('labels') == 'x' and made == [(1, 2)]
+    extras = Extras(dict(labels=lambda batch: made.append(batch.inputs) or 'x'), 1, 2)
+    assert extras('labels', 'a') == extras('labels', 'b') == 'x' and made == [1]
 
 
 def test_a_term_can_be_copied():

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 import mmkd.models  # noqa: F401 - registers everything
 from mmkd.models.libraries import library_of
 from mmkd.models.no_trace import twin_of
-from mmkd.models.taps import Recorder
+from mmkd.models.recorder import Recorder
 
 TERMS = dict(
     logits=dict(tap='logits', loss=dict(type='mmkd.CWDLoss'), weight=1.),

@@ -1,4 +1,5 @@
 """From configs to student, teachers and terms, with every mistake told in one message."""
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -9,27 +10,32 @@ from torch import nn
 from ...utils.configs import load_model_config
 from ...utils.hints import refuse_unknown
 from ..dry_run import DryRun
+from ..extras import Extras
 from ..first_step import FirstStep, why_untrained
 from ..libraries import library_of
 from ..mistakes import DISTILLATION, Mistakes
 from ..preprocessing import same_preprocessing
 from ..schedules import Time
+from ..taps import split_levels
 from ..teacher import build_teacher, named_teachers
-from ..terms import Extras, Term, TermSpec
+from ..terms import Term, TermSpec
+from ..values import map_leaves, shapes
 
 
 @dataclass
 class Assembly:
     """What a distiller is made of.
 
-    ``counts`` and ``clone`` are for the student's Recorder, ``extras`` is what losses may
-    ask for, ``first_step`` looks at each term once.
+    ``counts`` and ``clone`` are for the student's Recorder, ``shared`` has the student's taps
+    that the teachers' forwards use, by name, ``extras`` is what losses may ask for,
+    ``first_step`` looks at each term once.
     """
     student: nn.Module
     teachers: dict
     terms: list
     counts: dict
     clone: set
+    shared: dict
     extras: dict
     first_step: FirstStep
 
@@ -64,16 +70,19 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
                     '', same_preprocessing, student.data_preprocessor,
                     teacher.model.data_preprocessor, teacher.name) is False
             if name in runs:
-                teacher.counts, teacher.clone = runs[name].counts, runs[name].clone
-        terms = [mistakes.catch(f'{spec.where}: ', _build_term, spec, runs, student, library)
+                teacher.counts = _counts(runs[name], specs, 'teacher', name)
+                teacher.clone = runs[name].clone
+        terms = [mistakes.catch(f'{spec.where}: ', _build_term, spec, runs, student, library,
+                                teachers)
                  for spec in specs]
     mistakes.raise_any(DISTILLATION)
     for teacher in teachers.values():
         print_log(str(teacher), logger='current')
-    facts = library.facts(student)
-    first_step = FirstStep(student, facts.get('ignore_index'), facts.get('num_classes'))
-    return Assembly(student, teachers, terms, runs[None].counts, runs[None].clone,
-                    library.EXTRAS, first_step)
+    run = runs[None]
+    first_step = FirstStep(student, library.nothing_to_teach)
+    shared = {name: run.taps[name] for name in _shared(library, specs) if name in run.taps}
+    return Assembly(student, teachers, terms, _counts(run, specs, 'student', None), run.clone,
+                    shared, library.EXTRAS, first_step)
 
 
 def build_student(student, data_preprocessor, **others):
@@ -124,49 +133,94 @@ def _build_teachers(named, specs, mistakes):
 
 def _dry_runs(student, library, teachers, specs, student_loss, mistakes):
     """None (the student) or a teacher's name -> DryRun, of those that run."""
-    runs = {}
+    runs, shared = {}, {}
     if library is not None:
-        runs[None] = mistakes.catch(
-            '', DryRun, student, library, 'student',
-            [s.taps['student'] for s in specs if 'student' in s.taps], True, student_loss)
+        names = _shared(library, specs)
+        wanted = [tap for spec in specs for tap in spec.written.get('student', ())] + names
+        runs[None] = run = mistakes.catch(
+            '', DryRun, student, library, 'student', wanted, True, student_loss)
+        if run is not None:
+            shared = {name: run.examples[name] for name in names if name in run.examples}
     for name, teacher in teachers.items():
         runs[name] = mistakes.catch(
             '', DryRun, teacher.model, teacher.library, teacher.name,
-            [s.taps['teacher'] for s in specs if s.teacher == name and 'teacher' in s.taps], False)
+            [tap for s in specs if s.teacher == name for tap in s.written.get('teacher', ())],
+            False, shared=shared)
     return {owner: run for owner, run in runs.items() if run is not None}
 
 
-def _build_term(spec, runs, student, library):
+def _shared(library, specs):
+    """Names of the student's taps that the teachers' taps need."""
+    taps = [split_levels(tap)[0] for spec in specs for tap in spec.written.get('teacher', ())
+            if isinstance(tap, str)]
+    return list(dict.fromkeys(library.SHARED[tap] for tap in taps if tap in library.SHARED))
+
+
+def _counts(run, specs, side, teacher):
+    """How often each source fires in a forward of this network; None where that may vary."""
+    varying = {source for spec in specs if spec.varying and (side == 'student'
+                                                             or spec.teacher == teacher)
+               for tap in spec.written.get(side, ()) if tap in run.taps
+               for source in run.taps[tap].sources}
+    return {source: None if source in varying else count for source, count in run.counts.items()}
+
+
+def _build_term(spec, runs, student, library, teachers):
     mistakes, sides = Mistakes(), {}
     owners = dict(student=None) if spec.teacher is None else dict(student=None,
                                                                   teacher=spec.teacher)
     for side, owner in owners.items():
-        written, run = spec.taps.get(side), runs.get(owner)
-        if written is None or run is None:  # what is missing here is told already
+        run = runs.get(owner)
+        if side not in spec.taps or run is None:  # what is missing here is told already
             continue
-        if written in run.errors:
-            if side == 'teacher' and mistakes and written == spec.taps.get('student'):
-                continue  # one tap= for both sides: one slip
-            mistakes.add(f'{side} tap {written!r}: {run.errors[written]}')
-        elif written in run.taps:
+        for written in spec.written[side]:
+            if written in run.errors:
+                if side == 'teacher' and mistakes and written in spec.written.get('student', ()):
+                    continue  # one tap= for both sides: one slip
+                mistakes.add(f'{side} tap {written!r}: {run.errors[written]}')
+            # What is off at first may be unfrozen later: the first active step looks again.
+            if side == 'student' and written in run.untrained and spec.schedule(Time(0, 1)) != 0:
+                mistakes.add(f'student tap {written!r} teaches the student nothing: '
+                             + why_untrained(student, run.taps[written]))
+        if all(written in run.taps for written in spec.written[side]):
             sides[side] = run
-        # What is off at first may be unfrozen later: the first active step looks again.
-        if side == 'student' and written in run.taps and written not in run.trained \
-                and spec.schedule(Time(0, 1)) != 0:
-            mistakes.add(f'student tap {written!r} teaches the student nothing: '
-                         + why_untrained(student, run.taps[written]))
     if len(sides) < 2 or not spec.can_be_built:
         mistakes.raise_any()
         return None
-    taps = {side: run.taps[spec.taps[side]] for side, run in sides.items()}
-    examples = {side: run.examples[spec.taps[side]].float() for side, run in sides.items()}
-    term = mistakes.catch('', Term, spec, taps, examples, library.facts(student), library.EXTRAS)
+
+    def found(values):
+        return {side: _by_name(spec.taps[side], getattr(run, values)) for side, run in
+                sides.items()}
+
+    taps, examples = found('taps'), map_leaves(torch.Tensor.float, found('examples'))
+    facts = library.facts(student)
+    teacher = teachers[spec.teacher]
+    if hasattr(teacher.library, 'dense_head'):
+        facts['teacher_head'] = functools.partial(teacher.library.dense_head, teacher.model)
+    term = mistakes.catch('', Term, spec, taps, examples, {s: r.size for s, r in sides.items()},
+                          facts, library.EXTRAS)
     if term is not None:
-        mistakes.catch('', term.try_out, examples, Extras(library.EXTRAS, *runs[None].batch))
+        run, shared = sides['student'], {name: runs[None].examples[name] for name in _shared(
+            library, [spec]) if name in runs[None].examples}
+        given = {spec.teacher: (teacher.model, *sides['teacher'].batch)}
+        mistakes.catch('', term.try_out, examples, Extras(
+            library.EXTRAS, *run.batch, student, given, shared))
     mistakes.raise_any()
     print_log(f'{spec.where}: ' + ', '.join(
-        f"{side} '{taps[side]}' {tuple(examples[side].shape[1:])}" for side in taps)
+        f"{side} {_called(taps[side])} {shapes(examples[side])}" for side in taps)
         + f' at a {runs[None].size}-pixel input, weight {spec.weight:g}'
         + (f', which its schedule changes (logged as weight_{spec.name})' if spec.changes else ''),
         logger='current')
     return term
+
+
+def _by_name(written, values):
+    if isinstance(written, dict):
+        return {name: values[item] for name, item in written.items()}
+    return values[written]
+
+
+def _called(taps):
+    if isinstance(taps, dict):
+        return ', '.join(f"{name} '{tap}'" for name, tap in taps.items())
+    return f"'{taps}'"

@@ -4,11 +4,11 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from ...registry import MODELS
+from ..extras import Extras
 from ..libraries import library_of
 from ..preprocessing import RawBatch, allow_bare_images
+from ..recorder import Recorder
 from ..schedules import now
-from ..taps import Recorder
-from ..terms import Extras
 from .assembly import assemble, build_student
 from .slips import refuse_slips
 
@@ -59,7 +59,7 @@ class OfflineDistiller(BaseModel):
             setattr(self, shared, getattr(student, shared))
         self.student_loss = student_loss
         self.teachers, self._extras = plan.teachers, plan.extras
-        self._counts, self._clone = plan.counts, plan.clone
+        self._counts, self._clone, self._shared = plan.counts, plan.clone, plan.shared
         self.distiller = nn.ModuleDict({term.spec.name: term for term in plan.terms})
         #: names that are logged and never part of the sum
         self._weights = {f'weight_{term.spec.name}' for term in plan.terms if term.spec.changes}
@@ -127,16 +127,19 @@ class OfflineDistiller(BaseModel):
         """The student's own losses and ``loss_<term>`` of every term."""
         with Recorder(self.student, self._counts, self._clone) as recorder:
             losses = self._run_student(inputs, data_samples)
-        read = {None: recorder.calls}
+        read, given = {None: recorder.calls}, {}
+        shared = {name: tap.read(recorder.calls) for name, tap in self._shared.items()}
         for name, teacher in self.teachers.items():
-            given = (inputs, data_samples)
+            batch = (inputs, data_samples)
             if teacher.own_inputs:
-                given = self._raw_batch.preprocess(teacher.model.data_preprocessor)
-            read[name] = teacher.read(*given)
+                batch = self._raw_batch.preprocess(teacher.model.data_preprocessor)
+            given[name] = (teacher.model, *batch)
+            read[name] = teacher.read(*batch, shared)
         self._check_counts(read)
-        time, extras = now(), Extras(self._extras, inputs, data_samples)
+        time = now()
+        extras = Extras(self._extras, inputs, data_samples, self.student, given, shared)
         for name, term in self.distiller.items():
-            taken = {side: term.taps[side].select(read[owner][term.taps[side].source])
+            taken = {side: term.read(side, read[owner])
                      for side, owner in (('student', None), ('teacher', term.spec.teacher))}
             looked_at = name in self._first_step.done or not torch.is_grad_enabled()
             values = term(taken['student'], taken['teacher'], time, extras,
@@ -177,15 +180,16 @@ class OfflineDistiller(BaseModel):
         for owner, counts in expected.items():
             for source, count in counts.items():
                 fired = len(read[owner][source])
-                if fired == count:
+                if fired == count or count is None and fired:
                     continue
                 label = 'student' if owner is None else self.teachers[owner].name
-                terms = [n for n, t in self.distiller.items() if any(
-                    t.taps[side].source == source for side in t.taps)]
+                terms = [n for n, t in self.distiller.items() if source in t.sources]
                 raise RuntimeError(
                     f"terms {', '.join(map(repr, terms))}: '{source}' of the {label} fired {fired} "
-                    f'times in this step and {count} times in the dry run. Tap a module that runs '
-                    'the same number of times in every forward')
+                    f"times in this step and {'at least once' if count is None else count} times "
+                    'in the dry run. Tap a module that runs the same number of times in every '
+                    "forward, or, for a loss that takes any number ('path[:]'), set varying=True "
+                    'in the term')
 
     def _check_names(self, name, values, losses):
         for key in values:

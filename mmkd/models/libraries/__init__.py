@@ -6,20 +6,33 @@ attributes.
 - ``owns(model)``: is this one of the library's models?
 - ``called(model)``: what a user recognises the model by.
 - ``MEANINGS``: semantic name -> (what it is, which models have it).
-- ``tap_names(model)``: semantic name -> taps to try in an inference, in order.
-- ``is_meant(model, name, tap, value, calls)``: does this tap give what the name stands for?
-- ``places(model)``: paths of modules by which named tensors come.
-- ``input_channels(model)``, ``input_sizes(model)``: which images it takes, to be tried.
+- ``tap_names(model)``: semantic name -> taps to try, in order.
+- ``SAME_IN_TRAINING``: whether a name's taps are the same in training and inference. If not,
+  ``is_meant(model, name, tap, value, calls)`` says whether a tap gives in inference what the name
+  stands for, and ``places(model)`` has the paths of modules by which named tensors come.
+- ``SIZES``, ``input_channels(model)``, ``input_sizes(model)``: which images it takes, to be tried.
 - ``make_batch(model, size, channels)``: a small random training batch (inputs, data_samples).
-- ``forward(model, inputs, data_samples, paths)``: the model's forward as in
+- ``forward(model, inputs, data_samples, paths, shared)``: the model's forward as in
   inference, up to the heads' outputs, so that every module in ``paths`` runs.
+- ``SHARED``: name of a teacher's tap -> name of what the student gives its forward (``shared``).
 - ``lacks_labels(data_samples)``: whether a training batch is without annotations.
 - ``facts(model)``: constructor arguments known from the model (num_classes, ...).
-- ``EXTRAS``: what a loss's forward may ask for -> function(inputs, data_samples).
+- ``EXTRAS``: what a loss's forward may ask for -> function of :class:`~mmkd.models.extras.Extras`.
+- ``nothing_to_teach(asked, extras)``: whether a batch has no annotation that counts, for a loss
+  that asks for these.
+- ``dense_head(model)``, where there is one: what connectors and losses know of its head.
 """
-from . import mmseg
+import importlib
+import importlib.util
 
-_LIBRARIES = [mmseg]
+_LIBRARIES = ('mmseg',)
+
+
+def _installed():
+    """The files of the libraries that are there; a model of one that is not can't come up."""
+    for name in _LIBRARIES:
+        if importlib.util.find_spec(name) is not None:
+            yield importlib.import_module(f'.{name}', __name__)
 
 
 def library_of(model):
@@ -28,10 +41,10 @@ def library_of(model):
     Raises:
         ValueError: None does.
     """
-    for library in _LIBRARIES:
+    for library in _installed():
         if library.owns(model):
             return library
-    names = ', '.join(library.__name__.rpartition('.')[2] for library in _LIBRARIES)
+    names = ', '.join(library.__name__.rpartition('.')[2] for library in _installed())
     raise ValueError(f'{type(model).__module__}.{type(model).__name__} is no model of a library '
                      f'that mmkd knows ({names})')
 

@@ -1,11 +1,13 @@
 """mmsegmentation: EncoderDecoder, CascadeEncoderDecoder and alike, with any head."""
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.models import BaseSegmentor
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from ..extras import OF_ANY_BATCH
 from .mmseg_names import (  # noqa: F401 - MEANINGS and tap_names are the library's too
     MEANINGS,
     backbone_of,
@@ -13,6 +15,13 @@ from .mmseg_names import (  # noqa: F401 - MEANINGS and tap_names are the librar
     is_depth_estimator,
     tap_names,
 )
+
+#: image sizes (H, W) to try in the dry run, besides those that the model is made for
+SIZES = ((64, 64), (128, 128), (256, 256), (512, 512))
+#: a name's tensor may come from another place in training than in inference
+SAME_IN_TRAINING = False
+#: what a teacher's taps need of the student: name of the tap -> name of the student's
+SHARED = {}
 
 
 def owns(model):
@@ -98,7 +107,7 @@ def make_batch(model, size, channels=None):
     return inputs, samples
 
 
-def forward(model, inputs, data_samples, paths=()):
+def forward(model, inputs, data_samples, paths=(), shared=None):
     """Run the segmentor as in inference, to the last head's output (and the auxiliary
     heads if one of ``paths`` is in them)."""
     metas = [sample.metainfo for sample in data_samples]
@@ -132,26 +141,32 @@ def lacks_labels(data_samples):
                                    for sample in data_samples)
 
 
-def _labels(inputs, data_samples):
+def _labels(batch):
     """Ground truth (N, H, W), int64."""
-    missing = [i for i, sample in enumerate(data_samples or ()) if 'gt_sem_seg' not in sample]
-    if not data_samples or missing:
+    samples = batch.data_samples
+    missing = [i for i, sample in enumerate(samples or ()) if 'gt_sem_seg' not in sample]
+    if not samples or missing:
         raise ValueError('a loss asks for labels, but '
                          + (f'samples {missing} have' if missing else 'the batch has')
                          + ' no gt_sem_seg: does the train pipeline load annotations?')
-    return torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples]).long()
+    return torch.stack([sample.gt_sem_seg.data[0] for sample in samples]).long()
 
 
-def _metas(inputs, data_samples):
-    return [sample.metainfo for sample in data_samples]
+EXTRAS = dict(labels=_labels, **OF_ANY_BATCH)
 
 
-def _inputs(inputs, data_samples):
-    return inputs
-
-
-def _data_samples(inputs, data_samples):
-    return data_samples
-
-
-EXTRAS = dict(labels=_labels, metas=_metas, inputs=_inputs, data_samples=_data_samples)
+def nothing_to_teach(asked, extras, maps):
+    """Does the loss ask for labels, and none counts at the size of one of the maps?"""
+    if not {'labels', 'data_samples'} & set(asked):
+        return False
+    try:
+        labels = extras('labels')
+    except (KeyError, ValueError):
+        return False
+    known = facts(extras.student)
+    ignore, classes = known['ignore_index'], known['num_classes']
+    counts = labels != ignore if ignore is not None else labels >= 0
+    if classes is not None:
+        counts = counts & (labels >= 0) & (labels < classes)
+    sizes = [labels.shape[1:]] + [x.shape[2:] for x in maps if x.ndim == 4]
+    return any(not F.interpolate(counts[:, None].float(), size=size).any() for size in sizes)

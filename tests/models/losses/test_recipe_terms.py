@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from mmkd.apis import recipes
+from mmkd.models.extras import Extras
 from mmkd.models.schedules import Time
 from mmkd.models.taps import parse_tap
-from mmkd.models.terms import Extras, Term, TermSpec
+from mmkd.models.terms import Term, TermSpec
 from mmkd.utils.configs import read_config
 
 from .cases import BANK, CLASSES, labels_for
@@ -28,14 +29,15 @@ def test_recipe_terms(recipe, name, autocast):
     student, teacher = torch.randn(2, 4, 6, 5), torch.randn(2, wide, 3, 4)
     extras = dict(labels=lambda *_: labels_for(2, 12, 10)['labels'])
     term = Term(TermSpec(name, cfg, ['teacher']), dict(student=parse_tap('a'), teacher=parse_tap(
-        'b')), dict(student=student, teacher=teacher), dict(num_classes=CLASSES), extras)
+        'b')), dict(student=student, teacher=teacher), dict(student=12, teacher=12),
+        dict(num_classes=CLASSES), extras)
     state = copy.deepcopy(term.state_dict())
-    term.try_out(dict(student=student, teacher=teacher), Extras(extras))
+    term.try_out(dict(student=student, teacher=teacher), Extras(extras, None, None))
     for key, value in term.state_dict().items():
         assert torch.equal(value, state[key]), f'{key}: trying out leaves no trace'
     student.requires_grad_(), teacher.requires_grad_()
     with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
-        losses = term(student, teacher, Time(0, 10), Extras(extras))
+        losses = term(student, teacher, Time(0, 10), Extras(extras, None, None))
     assert all(key.startswith(f'loss_{name}') for key in losses)
     for value in losses.values():
         assert value.dtype == torch.float32 and torch.isfinite(value)
