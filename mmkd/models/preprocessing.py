@@ -1,28 +1,19 @@
 """When a teacher needs other inputs than the student's."""
 import copy
 import functools
+import random
 
+import numpy as np
 import torch
 from mmengine.model import BaseDataPreprocessor
 
 _PADDING = ('size', 'size_divisor', 'pad_size_divisor')
 
 
-def same_preprocessing(student, teacher, label='teacher'):
-    """Do both data preprocessors turn a training batch into the same tensor?
-
-    Raises:
-        ValueError: They differ and the student's draws random augmentations, which
-            the teacher's could not repeat.
-    """
+def same_preprocessing(student, teacher):
+    """Do both data preprocessors turn a training batch into the same tensor?"""
     # A teacher whose config has none (it only moves data) takes what it is given.
-    same = type(teacher) is BaseDataPreprocessor or _pixels(student) == _pixels(teacher)
-    if not same and getattr(student, 'batch_augments', None):
-        raise ValueError(f"the {label} normalises images in another way than the student, so it "
-                         "gets its own inputs; the student's batch_augments would not be in "
-                         'them. Remove batch_augments, or use a teacher with the same '
-                         'data_preprocessor')
-    return same
+    return type(teacher) is BaseDataPreprocessor or _pixels(student) == _pixels(teacher)
 
 
 def _pixels(preprocessor):
@@ -55,10 +46,15 @@ def _add_samples(bare_samples, module, args, kwargs):
 
 
 class RawBatch:
-    """Keeps the batch that the student's data preprocessor was given, for one step."""
+    """Keeps the batch that the student's data preprocessor was given, for one step.
+
+    Augmentations of whole batches (``batch_augments``: a random size for all images, ...) are
+    repeated on the teacher's inputs with the same draws.
+    """
 
     def __init__(self, padding):
         self.data, self.padding = None, padding
+        self.augments, self.draws = None, None
 
     @classmethod
     def attach(cls, preprocessor):
@@ -80,7 +76,16 @@ class RawBatch:
         # otherwise their maps would not lie on each other.
         for key, value in self.padding.items():
             setattr(preprocessor, key, value)
-        data = preprocessor(self.data, True)
+        if not self.augments:
+            data = preprocessor(self.data, True)
+            return data['inputs'], data['data_samples']
+        preprocessor.batch_augments = self.augments
+        now = _random_states()
+        _set_random_states(self.draws)
+        try:
+            data = preprocessor(self.data, True)
+        finally:
+            _set_random_states(now)
         return data['inputs'], data['data_samples']
 
 
@@ -88,6 +93,20 @@ def _remember(raw, module, args, kwargs):
     training = kwargs.get('training', args[1] if len(args) > 1 else False)
     if training:
         data = args[0] if args else kwargs['data']
-        # The student's preprocessor pads the samples in place.
-        raw.data = {key: [copy.copy(item) for item in value] if isinstance(value, list) else value
+        augments = getattr(module, 'batch_augments', None)
+        raw.augments, raw.draws = copy.deepcopy(augments), _random_states()
+        # The student's preprocessor pads the samples in place, and its augmentations scale boxes.
+        copied = copy.deepcopy if augments else copy.copy
+        raw.data = {key: [item if isinstance(item, torch.Tensor) else copied(item)
+                          for item in value] if isinstance(value, list) else value
                     for key, value in data.items()}
+
+
+def _random_states():
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+
+def _set_random_states(states):
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])

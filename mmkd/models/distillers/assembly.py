@@ -66,9 +66,8 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
         runs = _dry_runs(student, library, teachers, specs, student_loss, mistakes)
         for name, teacher in teachers.items():
             if student is not None:
-                teacher.own_inputs = mistakes.catch(
-                    '', same_preprocessing, student.data_preprocessor,
-                    teacher.model.data_preprocessor, teacher.name) is False
+                teacher.own_inputs = not same_preprocessing(
+                    student.data_preprocessor, teacher.model.data_preprocessor)
             if name in runs:
                 teacher.counts = _counts(runs[name], specs, 'teacher', name)
                 teacher.clone = runs[name].clone
@@ -80,7 +79,8 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
         print_log(str(teacher), logger='current')
     run = runs[None]
     first_step = FirstStep(student, library.nothing_to_teach)
-    shared = {name: run.taps[name] for name in _shared(library, specs) if name in run.taps}
+    shared = {name: run.taps[name] for name in _shared(library, specs, student)
+              if name in run.taps}
     return Assembly(student, teachers, terms, _counts(run, specs, 'student', None), run.clone,
                     shared, library.EXTRAS, first_step)
 
@@ -135,7 +135,7 @@ def _dry_runs(student, library, teachers, specs, student_loss, mistakes):
     """None (the student) or a teacher's name -> DryRun, of those that run."""
     runs, shared = {}, {}
     if library is not None:
-        names = _shared(library, specs)
+        names = _shared(library, specs, student)
         wanted = [tap for spec in specs for tap in spec.written.get('student', ())] + names
         runs[None] = run = mistakes.catch(
             '', DryRun, student, library, 'student', wanted, True, student_loss)
@@ -149,11 +149,13 @@ def _dry_runs(student, library, teachers, specs, student_loss, mistakes):
     return {owner: run for owner, run in runs.items() if run is not None}
 
 
-def _shared(library, specs):
-    """Names of the student's taps that the teachers' taps need."""
+def _shared(library, specs, student):
+    """Names of the student's taps that the teachers' taps need, as far as it has them."""
     taps = [split_levels(tap)[0] for spec in specs for tap in spec.written.get('teacher', ())
             if isinstance(tap, str)]
-    return list(dict.fromkeys(library.SHARED[tap] for tap in taps if tap in library.SHARED))
+    has = library.tap_names(student) if library.SHARED else {}
+    return list(dict.fromkeys(name for tap in taps
+                              if (name := library.SHARED.get(tap)) in has))
 
 
 def _counts(run, specs, side, teacher):
@@ -201,7 +203,7 @@ def _build_term(spec, runs, student, library, teachers):
                           facts, library.EXTRAS)
     if term is not None:
         run, shared = sides['student'], {name: runs[None].examples[name] for name in _shared(
-            library, [spec]) if name in runs[None].examples}
+            library, [spec], student) if name in runs[None].examples}
         given = {spec.teacher: (teacher.model, *sides['teacher'].batch)}
         mistakes.catch('', term.try_out, examples, Extras(
             library.EXTRAS, *run.batch, student, given, shared))

@@ -25,7 +25,7 @@ attributes.
 import importlib
 import importlib.util
 
-_LIBRARIES = ('mmseg',)
+_LIBRARIES = ('mmseg', 'mmdet')
 
 
 def _installed():
