@@ -59,7 +59,7 @@ def input_sizes(model):
 
 
 def make_batch(model, size, channels=None):
-    """Two images (2, 3, H, W) with three random boxes and masks each."""
+    """Two images (2, 3, H, W) with three random boxes each, and masks where it learns masks."""
     height, width = size
     inputs = torch.randn(2, channels or input_channels(model)[0], *size)
     samples = bare_samples(inputs)
@@ -72,12 +72,18 @@ def make_batch(model, size, channels=None):
         for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist(), strict=True):
             mask[y1:y2, x1:x2] = 1
         sample.gt_instances = InstanceData(
-            bboxes=boxes, labels=torch.randint(0, max(classes, 1), (3,)),
-            masks=BitmapMasks(masks, height, width))
+            bboxes=boxes, labels=torch.randint(0, max(classes, 1), (3,)))
+        if _learns_masks(model):
+            sample.gt_instances.masks = BitmapMasks(masks, height, width)
         sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=torch.zeros(0).long())
         stuff = torch.randint(0, max(classes, 1), (1, height, width))
         sample.gt_sem_seg = PixelData(sem_seg=stuff)
     return inputs, samples
+
+
+def _learns_masks(model):
+    return model.with_mask or hasattr(model, 'panoptic_head') or any(
+        'mask' in name for name, _ in getattr(model, 'bbox_head', model).named_children())
 
 
 def forward(model, inputs, data_samples, paths=(), shared=None):
