@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from tests.golden.handmade import write_dotted
+from tests.golden.files import CaseError
+from tests.golden.handmade import KL, SLOPE, scores, write_dotted
 from tests.golden.replay import replay
 
 ROOT3 = 3 ** 0.5
@@ -46,3 +47,102 @@ def test_pkd_adds_levels_up_and_resizes(tmp_path):
               'out.loss': 1. + 0.25}
     # level 1: the student's rows are averaged to (2, 2), a constant against (-1, 1) / sqrt(2)
     assert_replays(write_dotted(tmp_path, 'pkd__by_hand', {}, arrays))
+
+
+# On a map of one row and four cells, of an image of 8 x 32 pixels: the weights that boxes give.
+DRAWN = {
+    'none': ([], [0, 0, 0, 0]),
+    'ordinary': ([[0, 0, 8, 8]], [1 / 4, 1 / 4, 0, 0]),  # of 2 x 2 cells, the second row outside
+    'smaller wins': ([[0, 0, 8, 8], [8, 0, 8, 0]], [1 / 4, 1, 0, 0]),
+    'zero size': ([[8, 0, 8, 0]], [0, 1, 0, 0]),
+    'over the edge': ([[24, 0, 48, 8]], [0, 0, 0, 1 / 8]),
+    'whole': ([[0, 0, 32, 8]], [1 / 10] * 4),
+    'outside': ([[40, 0, 48, 8]], [0, 0, 0, 0]),
+    'left, an empty slice': ([[-16, 0, -10, 0]], [0, 0, 0, 0]),
+    'left, a slice from the right': ([[-24, 0, -16, 0]], [0, 1 / 2, 1 / 2, 0])}
+
+
+def fgd_case(folder, boxes, shares, student_channels=2):
+    """The teacher is 0, so its attention is 1 everywhere; the student is 1, so is its own, and
+    with layers of 0 each error is 1."""
+    fg = np.array(shares, dtype=float)
+    bg = (fg == 0) / max((fg == 0).sum(), 1)
+    slope = 2 * (0.5 * fg + 0.25 * bg + 0.125)
+    arrays = {'in.student': np.ones((1, student_channels, 1, 4)),
+              'in.teacher': np.zeros((1, 2, 1, 4)), 'in.img_shapes': np.array([[8, 32]]),
+              'in.gt_bboxes_0': np.reshape(boxes, (-1, 4)).astype(float),
+              'mid.mask_fg': fg.reshape(1, 1, 4), 'mid.mask_bg': bg.reshape(1, 1, 4),
+              'mid.S_t': np.ones((1, 1, 4)), 'mid.C_t': np.ones((1, 2)),
+              'out.fg': 2 * fg.sum(), 'out.bg': 2 * bg.sum(), 'out.mask': 0., 'out.rela': 8.,
+              'out.loss': fg.sum() + bg.sum() / 2 + 1,
+              'grad.student': np.tile(slope * 2 / student_channels, (1, student_channels, 1, 1))}
+    for side in 'st':
+        arrays |= {f'w.conv_mask_{side}.weight': np.zeros((1, 2, 1, 1)),
+                   f'w.conv_mask_{side}.bias': np.zeros(1),
+                   f'w.channel_add_conv_{side}.0.weight': np.zeros((1, 2, 1, 1)),
+                   f'w.channel_add_conv_{side}.0.bias': np.zeros(1),
+                   f'w.channel_add_conv_{side}.1.weight': np.ones((1, 1, 1)),
+                   f'w.channel_add_conv_{side}.1.bias': np.zeros((1, 1, 1)),
+                   f'w.channel_add_conv_{side}.3.weight': np.zeros((2, 1, 1, 1)),
+                   f'w.channel_add_conv_{side}.3.bias': np.zeros(2)}
+    if student_channels != 2:
+        arrays |= {'w.align.weight': np.ones((2, student_channels, 1, 1)) / student_channels,
+                   'w.align.bias': np.zeros(2),
+                   'gradw.align.bias': np.repeat(slope.sum(), 2)}
+    args = dict(student_channels=student_channels, teacher_channels=2, temp=0.5, alpha_fgd=0.5,
+                beta_fgd=0.25, gamma_fgd=3., lambda_fgd=0.125)
+    return write_dotted(folder, 'fgd__by_hand', args, arrays)
+
+
+@pytest.mark.parametrize('kind', DRAWN)
+def test_fgd_draws_boxes_as_the_official_code(tmp_path, kind):
+    assert_replays(fgd_case(tmp_path, *DRAWN[kind]))
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_fgd_aligns_unequal_channels(tmp_path, channels):
+    assert_replays(fgd_case(tmp_path, *DRAWN['ordinary'], channels))
+
+
+def test_fgd_needs_the_boxes_of_each_image(tmp_path):
+    path = fgd_case(tmp_path, *DRAWN['none'])
+    renamed = path.read_text().replace('gt_bboxes_0', 'gt_bboxes_1')
+    path.write_text(renamed)
+    numbers = dict(np.load(path.with_suffix('.npz')))
+    numbers['in.gt_bboxes_1'] = numbers.pop('in.gt_bboxes_0')
+    np.savez(path.with_suffix('.npz'), **numbers)
+    with pytest.raises(CaseError, match='gt_bboxes_0'):
+        replay(path)
+
+
+@pytest.mark.parametrize('share, kept', [(0.7, [1, 0]), (0., [1, 1]), (1., [0, 0])])
+def test_mgd_det_masks_the_cells_of_large_draws(tmp_path, share, kept):
+    """The generator's layers pass positive values on; two channels become one first."""
+    kept = np.reshape(kept, (1, 1, 1, 2)).astype(float)
+    centre = np.zeros((1, 1, 3, 3))
+    centre[..., 1, 1] = 1
+    student = np.reshape([1., 2., 3., 4.], (1, 2, 1, 2))
+    aligned = student.sum(1, keepdims=True)
+    arrays = {'in.student': student, 'in.teacher': np.zeros((1, 1, 1, 2)),
+              'in.rand': np.reshape([0.2, 0.4], (1, 1, 1, 2)), 'in.keep_mask': kept,
+              'w.align.weight': np.ones((1, 2, 1, 1)), 'w.align.bias': [0.],
+              'out.loss_unweighted': ((aligned * kept) ** 2).sum(),
+              'out.loss': 0.5 * ((aligned * kept) ** 2).sum(),
+              'grad.student': np.tile(aligned * kept, (1, 2, 1, 1))}
+    arrays |= {f'w.generation.{i}.{name}': value for i in (0, 2)
+               for name, value in (('weight', centre), ('bias', [0.]))}
+    args = dict(student_channels=2, teacher_channels=1, alpha_mgd=0.5, lambda_mgd=share)
+    assert_replays(write_dotted(tmp_path, 'mgd_det__by_hand', args, arrays))
+
+
+def test_cwd_det_by_hand(tmp_path):
+    arrays = scores((1, 1, 1, 2), out__loss=10 * KL, grad__loss__student=10 * SLOPE)
+    dotted = {'in.student': arrays['in__student'], 'in.teacher': arrays['in__teacher'],
+              'out.loss': arrays['out__loss'], 'grad.student': arrays['grad__loss__student']}
+    assert_replays(write_dotted(tmp_path, 'cwd_det__by_hand', dict(tau=1, loss_weight=10), dotted))
+
+
+def test_cwd_det_of_one_cell_is_nothing(tmp_path):
+    arrays = {'in.student': [[[[5.]]]], 'in.teacher': [[[[-7.]]]], 'out.loss': 0.,
+              'grad.student': [[[[0.]]]]}
+    assert_replays(write_dotted(tmp_path, 'cwd_det__by_hand', dict(tau=1, loss_weight=10), arrays))

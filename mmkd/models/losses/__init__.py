@@ -4,6 +4,7 @@ from .feature import (
     AttnFDLoss,
     CWDLoss,
     DeFeatLoss,
+    FGDLoss,
     FGFILoss,
     FitNetLoss,
     MGDLoss,
@@ -15,7 +16,7 @@ from .logit import DeFeatRoILoss, DISTLoss, KDLoss
 from .relation import CIRKDMemoryLoss, CIRKDMiniBatchLoss
 
 __all__ = [
-    'ATLoss', 'AttnFDLoss', 'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CWDLoss', 'DISTLoss',
-    'DeFeatLoss', 'DeFeatRoILoss', 'FGFILoss', 'FitNetLoss', 'KDLoss', 'MGDLoss', 'PGDClsLoss',
-    'PGDRegLoss', 'PKDLoss'
+    'ATLoss', 'AttnFDLoss', 'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CWDLoss', 'DeFeatLoss',
+    'DeFeatRoILoss', 'DISTLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss', 'KDLoss', 'MGDLoss',
+    'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
 ]

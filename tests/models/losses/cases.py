@@ -55,6 +55,12 @@ def boxes_for(n, h, w):
                 padded_size=(h, w))
 
 
+def sized_boxes_for(n, h, w):
+    """The same; the first image is smaller than the batch."""
+    sizes = [(max(h - 2, 1), max(w - 1, 1)) if i == 0 else (h, w) for i in range(n)]
+    return dict(boxes_for(n, h, w), image_sizes=sizes)
+
+
 def anchors_for(n, h, w):
     return dict(boxes_for(n, h, w), student_head=Head())
 
@@ -116,6 +122,9 @@ ENTRIES = {
     'FitNetLoss': Entry([{}]),
     'MGDLoss': Entry([dict(alpha_mgd=0.01)]),
     'PKDLoss': Entry([{}, dict(resize_stu=False)]),
+    'FGDLoss': Entry([dict(alpha_fgd=0.1, beta_fgd=0.1, gamma_fgd=0.1, lambda_fgd=0.1),
+                      dict(official_boxes=True)],
+                     lambda channels: dict(teacher_channels=channels), sized_boxes_for),
     'CIRKDMiniBatchLoss': Entry([{}, dict(pooling=True), dict(tau=0.01)]),
     'CIRKDMemoryLoss': Entry([BANK, dict(BANK, queue_rule='class_pure')],
                              lambda channels: dict(teacher_channels=channels), labels_for),
