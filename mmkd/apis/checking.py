@@ -176,7 +176,8 @@ def _data(contents, batch):
     for found in contents:
         yield found.loader.removesuffix('_dataloader') + ' data', (
             f'{found.kind}, {found.count} pictures'
-            + (f', {found.classes} classes' if found.classes else ''))
+            + (f', {found.classes} classes' if found.classes else '')
+            + ''.join(f'; {note}' for note in found.notes))
     inputs = batch.get('inputs') if isinstance(batch, dict) else None
     if isinstance(inputs, (list, tuple)) and inputs and isinstance(inputs[0], torch.Tensor):
         yield 'a batch', f"{len(inputs)} of {', '.join(dict.fromkeys(map(_shape, inputs)))}"

@@ -1,4 +1,6 @@
 """Are the data that a config reads there, and do they fit its networks?"""
+import contextlib
+import json
 import os
 
 from ..utils.configs import type_name
@@ -17,6 +19,10 @@ _SOURCES = dict(
         'get VOCtrainval_11-May-2012.tar from host.robots.ox.ac.uk/pascal/VOC/voc2012, unpack it '
         'there, and for the augmented set run mmseg/.mim/tools/dataset_converters/voc_aug.py',
         'voc'),
+    CocoDataset=(
+        'get train2017.zip, val2017.zip and annotations_trainval2017.zip from cocodataset.org and '
+        'unpack them there',
+        'coco'),
 )
 
 
@@ -37,6 +43,7 @@ def check_datasets(cfg, loaders=('train_dataloader', 'val_dataloader')):
     """
     missing, wrong, found = [], [], []
     for loader in loaders:
+        here = []
         for dataset in leaf_datasets((cfg.get(loader) or {}).get('dataset')):
             lost = _missing(dataset)
             if lost:
@@ -45,7 +52,10 @@ def check_datasets(cfg, loaders=('train_dataloader', 'val_dataloader')):
             contents = read_contents(dataset, loader, cfg.get('default_scope'))
             if contents is not None:
                 wrong += contents.problems
-                found.append(contents)
+                here.append(contents)
+        for told, problems in ((missing, _lost_truth), (wrong, _truth_of_others)):
+            told += problems(cfg, loader, here)
+        found += here
     wrong += class_problems(cfg, found)
     problems = list(dict.fromkeys([*missing, *wrong]))
     if problems:
@@ -62,6 +72,41 @@ def leaf_datasets(dataset):
         return [dataset]
     return [leaf for item in (inner if isinstance(inner, (list, tuple)) else [inner])
             for leaf in leaf_datasets(item)]
+
+
+def _truth_files(cfg, loader):
+    """{where a loader's evaluator names a file of annotations: its path}."""
+    key = loader.replace('dataloader', 'evaluator')
+    metrics = cfg.get(key) if key != loader and cfg.get(loader) else None
+    several = isinstance(metrics, (list, tuple))
+    return {f'{key}[{i}].ann_file' if several else f'{key}.ann_file': metric['ann_file']
+            for i, metric in enumerate(metrics if several else [metrics])
+            if isinstance(metric, dict) and isinstance(metric.get('ann_file'), str)
+            and '://' not in metric['ann_file'] and not metric.get('backend_args')}
+
+
+def _lost_truth(cfg, loader, contents):
+    """Messages on evaluators whose annotations are not there: they are read after the training."""
+    return [f'{os.path.abspath(path)} does not exist{_near(dict(ann_file=path))}. Set it with '
+            f'--cfg-options {key}=...' for key, path in _truth_files(cfg, loader).items()
+            if not os.path.exists(path)]
+
+
+def _truth_of_others(cfg, loader, contents):
+    """Messages on evaluators whose annotations are of other pictures than the loader's."""
+    problems = []
+    for key, path in _truth_files(cfg, loader).items():
+        ids = {one for found in contents for one in found.ids}
+        if not path.endswith('.json') or not os.path.isfile(path) or not ids:
+            continue
+        with open(path, encoding='utf-8') as file, contextlib.suppress(Exception):
+            lost = ids - {image['id'] for image in json.load(file)['images']}
+            if lost:
+                problems.append(
+                    f"{key}: {path} does not have {len(lost)} of the {len(ids)} pictures of "
+                    f'{loader} (such as id {min(lost, key=str)!r}): give the same annotations to '
+                    'both')
+    return problems
 
 
 def _missing(dataset):
