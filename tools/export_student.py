@@ -3,7 +3,7 @@
     python tools/export_student.py CONFIG CHECKPOINT [--out DIR]
 
 CONFIG is the distill config (the copy in the work dir will do). Writes
-<name>-<first 8 of its sha256>.pth and <name>.py, which stock mmseg loads; that is
+<name>-<first 8 of its sha256>.pth and <name>.py, which its library loads; that is
 tried in a process without mmkd. Modules of yours that the student needs are named.
 """
 import argparse
@@ -45,7 +45,7 @@ def export(read, checkpoint, folder, name):
     model_cfg = cfg.model.to_dict()
     if 'pretrained' in model_cfg:
         model_cfg['pretrained'] = None  # built only to compare its keys
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         model = MODELS.build(model_cfg)
     state, loaded = fitting_weights(model, checkpoint, read)
     meta = {key: value for key, value in loaded.get('meta', {}).items()

@@ -8,9 +8,11 @@ Log and results go into a dated folder in the work dir; what training wrote
 there stays as it is.
 """
 import argparse
+import inspect
 import os
 
 import _common
+from mmengine.registry import HOOKS, METRICS, DefaultScope
 
 from mmkd.apis import (
     build_model,
@@ -22,6 +24,10 @@ from mmkd.apis import (
     use_cpu_processes,
 )
 from mmkd.utils.configs import read_config, type_name
+
+#: what paints predictions in each library, where a config says nothing: hook, visualizer
+PAINTERS = dict(mmseg=('SegVisualizationHook', 'SegLocalVisualizer'),
+                mmdet=('DetVisualizationHook', 'DetLocalVisualizer'))
 
 
 def parse_args(argv=None):
@@ -44,16 +50,35 @@ def use_tta(cfg):
     cfg.model = dict(cfg.tta_model, module=cfg.model)
 
 
+def options_of(cfg, registry, part):
+    """The arguments of a config's hook or metric."""
+    kind = part.get('type')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')), \
+            registry.switch_scope_and_registry(part.get('_scope_')) as scoped:
+        kind = scoped.get(kind) if isinstance(kind, str) else kind
+    return inspect.signature(kind).parameters if kind else {}
+
+
 def save_predictions(cfg, folder):
+    """Let each metric write the predictions into ``folder``, or else write them all as they are."""
     check_writable(folder, '--out')
     metrics = cfg.test_evaluator
-    for metric in metrics if isinstance(metrics, (list, tuple)) else [metrics]:
-        metric.update(output_dir=folder, keep_results=True)
+    metrics = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+    for metric in metrics:
+        options = options_of(cfg, METRICS, metric)
+        if 'output_dir' in options:
+            metric.update(output_dir=folder, keep_results=True)
+        elif 'outfile_prefix' in options:
+            metric.update(outfile_prefix=os.path.join(folder, 'predictions'))
+    if not any('output_dir' in metric or 'outfile_prefix' in metric for metric in metrics):
+        metrics.append(dict(type='DumpResults',
+                            out_file_path=os.path.join(folder, 'predictions.pkl')))
+    cfg.test_evaluator = metrics
 
 
 def need_own_names(contents, option):
-    """Refuse pictures of which one would be written over the other: mmseg names what it writes
-    after the file alone, without its folders."""
+    """Refuse pictures of which one would be written over the other: the libraries name what they
+    write after the file alone, without its folders."""
     seen = {}
     for path in (path for found in contents for path in found.pictures):
         name = os.path.splitext(os.path.basename(path))[0]
@@ -68,10 +93,13 @@ def paint(cfg, folder):
     check_writable(folder, '--show-dir')
     # Built anew: what setdefault() of a ConfigDict returns is a copy.
     hooks, visualizer = dict(cfg.get('default_hooks') or {}), dict(cfg.get('visualizer') or {})
-    hooks['visualization'] = dict(hooks.get('visualization') or dict(type='SegVisualizationHook'),
-                                  draw=True, interval=1)
+    stock_hook, stock_visualizer = PAINTERS.get(cfg.get('default_scope'), PAINTERS['mmseg'])
+    hook = dict(hooks.get('visualization') or dict(type=stock_hook), draw=True, interval=1)
+    if 'test_out_dir' in options_of(cfg, HOOKS, hook):  # else it would only number the pictures
+        hook['test_out_dir'] = os.path.abspath(folder)
+    hooks['visualization'] = hook
     if type_name(visualizer, 'Visualizer') == 'Visualizer':
-        visualizer['type'] = 'SegLocalVisualizer'  # mmengine's own paints no prediction
+        visualizer['type'] = stock_visualizer  # mmengine's own paints no prediction
     backends = list(visualizer.get('vis_backends') or [])
     if not any('LocalVisBackend' in str(backend.get('type')) for backend in backends):
         backends.append(dict(type='LocalVisBackend'))

@@ -30,9 +30,12 @@ def values_of(row, results):
 
 def comparison_table(results):
     """One row per model."""
-    rows = [[row['model'], _mean(row), ', '.join(f'{value:.2f}' for value in row['values']),
-             _gain(row.get('gain')), f"{row['parameters']:,}", _seconds(row['seconds_per_step']),
-             _memory(row['peak_memory'])] for row in with_statistics(results)['rows']]
+    digits = _digits(results)
+    rows = [[row['model'], _mean(row, digits),
+             ', '.join(f'{value:.{digits}f}' for value in row['values']),
+             _gain(row.get('gain'), digits), f"{row['parameters']:,}",
+             _seconds(row['seconds_per_step']), _memory(row['peak_memory'])]
+            for row in with_statistics(results)['rows']]
     header = ['model', f"{results['metric']}, mean ± std", 'each seed', 'gain (95 % interval)',
               'parameters', 'seconds per step', 'peak memory']
     return table(header, rows)
@@ -66,26 +69,35 @@ def joint_table(named):
     header, lines = ['model'], [[model] for model in models]
     for name, results in named.items():
         header += [f"{results['metric']}, {name}", 'gain (95 % interval)']
+        digits = _digits(results)
         for line in lines:
             row = rows[name].get(line[0])
-            line += ['', ''] if row is None else [_mean(row), _gain(row.get('gain'))]
+            line += ['', ''] if row is None else [_mean(row, digits),
+                                                  _gain(row.get('gain'), digits)]
     return table(header, lines)
 
 
-def _mean(row):
+def _digits(results):
+    """Digits after the point: two for metrics in percent, four for those from 0 to 1 (mmdet's)."""
+    values = [abs(value) for row in results['rows'] for value in values_of(row, results).values()]
+    return 2 if any(value > 1 for value in values) else 4
+
+
+def _mean(row, digits):
     if row['mean'] is None:
         return 'not finished'
-    return f"{row['mean']:.2f}" + (f" ± {row['std']:.2f}" if row['std'] is not None
-                                   else ' (one run)')
+    return f"{row['mean']:.{digits}f}" + (
+        f" ± {row['std']:.{digits}f}" if row['std'] is not None else ' (one run)')
 
 
-def _gain(gain):
+def _gain(gain, digits):
     if gain is None:
         return ''
+    mean = f"{gain['mean']:+.{digits}f}"
     if gain['half_width'] is None:
-        return f"{gain['mean']:+.2f} (n = 1)"
+        return f'{mean} (n = 1)'
     low, high = (gain['mean'] + sign * gain['half_width'] for sign in (-1, 1))
-    return f"{gain['mean']:+.2f} ({low:+.2f} to {high:+.2f}, n = {gain['n']})"
+    return f"{mean} ({low:+.{digits}f} to {high:+.{digits}f}, n = {gain['n']})"
 
 
 def _seconds(value):

@@ -1,0 +1,101 @@
+"""The tools on a detector of mmdet, as a user runs them."""
+import glob
+import json
+import pickle
+import subprocess
+import sys
+
+import cv2
+import pytest
+import torch
+
+from tests.cli import environment, run, weights_of
+from tests.detection_project import NAMES, write_detection_project
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    """Data, configs, and the student after two iterations (``trained/``)."""
+    folder = write_detection_project(tmp_path_factory.mktemp('detection'))
+    run('train.py', 'student.py', '--work-dir', 'trained', '--cfg-options',
+        'train_cfg.max_iters=2', 'train_cfg.val_interval=2', cwd=folder)
+    return folder
+
+
+def test_check_describes_a_training(project, here):
+    out, _ = here.run('train.py', 'student.py', '--check', cwd=project)
+    assert 'GFL (ResNet, FPN, GFLHead)' in out
+    assert 'CocoDataset, 8 pictures, 3 classes' in out
+    assert 'loss_dfl' in out and '2 of 3 x 64 x 96' in out
+
+
+def test_check_tells_what_does_not_fit(project, here):
+    message = here.fails('train.py', 'student.py', '--check', '--cfg-options',
+                         'model.bbox_head.num_classes=80', cwd=project)
+    assert 'model.bbox_head.num_classes=80, but CocoDataset of train_dataloader has 3' in message
+
+
+def test_painted_pictures_keep_their_names(project, here, tmp_path):
+    here.run('test.py', 'student.py', 'trained/iter_2.pth', '--show-dir', tmp_path / 'shown',
+             '--work-dir', tmp_path / 'work', cwd=project)
+    shown = {path.name for path in (tmp_path / 'shown').glob('*.jpg')}
+    assert shown == {f'{i + 1:012d}.jpg' for i in range(3)}
+    picture = cv2.imread(str(tmp_path / 'shown/000000000001.jpg'))
+    assert picture.shape == (64, 2 * 96, 3)  # ground truth and prediction
+
+
+def test_predictions_are_saved(project, here, tmp_path):
+    here.run('test.py', 'student.py', 'trained/iter_2.pth', '--out', tmp_path / 'out',
+             '--work-dir', tmp_path / 'work', cwd=project)
+    boxes = json.loads((tmp_path / 'out/predictions.bbox.json').read_text())
+    assert boxes and {box['image_id'] for box in boxes} <= {1, 2, 3}
+    here.run('test.py', 'student.py', 'trained/iter_2.pth', '--out', tmp_path / 'other',
+             '--work-dir', tmp_path / 'work', '--cfg-options', 'test_evaluator.type=VOCMetric',
+             'test_evaluator.metric=mAP', 'test_evaluator.ann_file=', cwd=project, code=1)
+    (project / 'voc.py').write_text(
+        "_base_ = 'student.py'\n"
+        "test_evaluator = dict(_delete_=True, type='VOCMetric', metric='mAP')\n")
+    here.run('test.py', 'voc.py', 'trained/iter_2.pth', '--out', tmp_path / 'other',
+             '--work-dir', tmp_path / 'work', cwd=project)
+    with open(tmp_path / 'other/predictions.pkl', 'rb') as file:
+        assert len(pickle.load(file)) == 3
+
+
+STOCK = """
+import json, sys, torch
+from mmdet.apis import inference_detector, init_detector
+config, checkpoint, image, output = sys.argv[1:]
+model = init_detector(config, checkpoint, device='cpu')
+missing, extra = model.load_state_dict(torch.load(checkpoint)['state_dict'], strict=False)
+found = inference_detector(model, image).pred_instances
+torch.save(dict(boxes=found.bboxes, scores=found.scores, labels=found.labels), output)
+print(json.dumps(dict(missing=missing, extra=extra, mmkd='mmkd' in sys.modules,
+                      classes=model.dataset_meta['classes'])))
+"""
+
+
+def stock_boxes(folder, config, checkpoint, image):
+    """What plain mmdet predicts in a fresh process, without mmkd."""
+    done = subprocess.run(
+        [sys.executable, '-c', STOCK, config, checkpoint, image, f'{folder}/boxes.pt'],
+        cwd=folder, env=environment(), text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return torch.load(f'{folder}/boxes.pt'), json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize('config', ['student.py'])
+def test_an_exported_student_is_one_of_mmdet(project, here, tmp_path, config):
+    here.run('export_student.py', config, 'trained/iter_2.pth', '--out', tmp_path, cwd=project)
+    (weights,), (exported,) = (glob.glob(f'{tmp_path}/*.{end}') for end in ('pth', 'py'))
+    image = str(next((project / 'data/val2017').iterdir()))
+    ours, state = stock_boxes(tmp_path, exported, weights, image)
+    assert state == dict(missing=[], extra=[], mmkd=False, classes=list(NAMES))
+    assert len(ours['boxes']) > 0
+    straight, state = stock_boxes(tmp_path, str(project / 'student.py'),
+                                  str(project / 'trained/iter_2.pth'), image)
+    assert state['missing'] == [] and not state['mmkd']
+    for key in ours:
+        assert torch.equal(ours[key], straight[key])
+    trained = weights_of(project / 'trained/iter_2.pth')['state_dict']
+    assert set(weights_of(weights)['state_dict']) == {
+        key for key in trained if not key.startswith('distiller.')}
