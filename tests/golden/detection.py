@@ -4,7 +4,9 @@ import re
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from torch import nn
 
+from mmkd.models.libraries.mmdet_heads import dense_head
 from tests.golden.files import CaseError
 
 
@@ -46,3 +48,33 @@ def data_samples(case, images):
 def per_level(name, values):
     """``{name_0: ..., name_1: ...}``, as outputs of an Outcome."""
     return {f'{name}_{level}': torch.as_tensor(value) for level, value in enumerate(values)}
+
+
+def head_view(head):
+    """The DenseHead of one of mmdet's heads."""
+    owner = nn.Module()
+    owner.bbox_head = head
+    return dense_head(owner)
+
+
+def weight_and(case, name, cfg, kind, **known):
+    """``loss_weight`` of an official loss of that ``kind``, and the arguments in ``known``.
+
+    Raises:
+        CaseError: if it is of another kind or has other arguments.
+    """
+    cfg = dict(cfg)
+    if cfg.pop('type') not in (kind if isinstance(kind, tuple) else (kind,)):
+        raise CaseError(f'{case.name}: {name} is no {kind}')
+    values = {key: cfg.pop(key, default) for key, default in dict(loss_weight=1., **known).items()}
+    if cfg:
+        raise CaseError(f'{case.name}: {name} has unknown arguments {", ".join(cfg)}')
+    return values.values()
+
+
+def switched_off(case, *names):
+    """Raises CaseError unless the official losses ``names`` of the case have weight 0."""
+    for name in names:
+        if case.args.get(name, {}).get('loss_weight', 0):
+            raise CaseError(f'{case.name}: {name} is no part of the method here; its weight must '
+                            'be 0')

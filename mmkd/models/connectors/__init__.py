@@ -1,7 +1,10 @@
 """What makes two taps comparable: projection, attention, mask and generator."""
 from .cbam import CBAMConnector
 from .conv import ConvConnector
+from .cross_head import CrossHeadConnector
 from .mgd import MGDConnector
 from .projection import ProjectionConnector
 
-__all__ = ['CBAMConnector', 'ConvConnector', 'MGDConnector', 'ProjectionConnector']
+__all__ = [
+    'CBAMConnector', 'ConvConnector', 'CrossHeadConnector', 'MGDConnector', 'ProjectionConnector'
+]

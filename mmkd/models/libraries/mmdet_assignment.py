@@ -20,12 +20,15 @@ class Assignment(NamedTuple):
             image, or too close to call.
         normaliser: scalar, what the head divides its classification loss by, averaged over
             processes if the head does that.
+        box_normaliser: scalar, FCOS's other one, for its box loss: the sum of the centerness
+            targets, averaged over processes, at least 1e-6; None of other heads.
         box_targets: (N, H*W*A, 4), the box of each positive, xyxy in pixels; 0 elsewhere.
         centerness_targets: (N, H*W*A), 0 where not positive; None if the head has none.
     """
     labels: list
     label_weights: list
     normaliser: torch.Tensor
+    box_normaliser: torch.Tensor | None
     box_targets: list
     centerness_targets: list | None
 
@@ -79,7 +82,7 @@ def by_anchors(head, family, sizes, truth, ignored, metas, device):
         centerness = [box.new_zeros(box.shape[:2]) for box in boxes]
         for level, box, mask, value in zip(levels, boxes, positive, centerness, strict=True):
             value[mask] = head.centerness_target(level.expand_as(box)[mask], box[mask])
-    return Assignment(labels, weights, normaliser, boxes, centerness)
+    return Assignment(labels, weights, normaliser, None, boxes, centerness)
 
 
 def by_points(head, sizes, truth, device):
@@ -97,8 +100,10 @@ def by_points(head, sizes, truth, device):
         distance = distance * stride if head.norm_on_bbox else distance
         boxes.append(decode(head, priors, distance) * mask[..., None])
     count = sum(positives(head, level).sum() for level in labels)
+    total = sum(value.sum() for value in centerness)
     return Assignment(labels, [torch.ones_like(value) for value in centerness],
-                      reduce_mean(count.float()).clamp(min=1), boxes, centerness)
+                      reduce_mean(count.float()).clamp(min=1),
+                      reduce_mean(total).clamp(min=1e-6), boxes, centerness)
 
 
 def positives(head, labels):

@@ -126,6 +126,11 @@ class DenseHead:
             list: (N, H*W*A, 4) per level, float32 or wider, xyxy in pixels, not clipped to the
             image. Numbers that overflow end at +-1e18.
         """
+        # autocast would sum up the bins of a distribution in half precision
+        with torch.autocast(reg[0].device.type, enabled=False):
+            return self._decode(reg)
+
+    def _decode(self, reg):
         head, boxes = self._head, []
         all_priors = self._priors([level.shape[-2:] for level in reg])
         counts = head.prior_generator.num_base_priors

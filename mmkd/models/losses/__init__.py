@@ -1,4 +1,5 @@
 """Distillation losses: one method, one file, one class."""
+from .box import BCKDLoss, CrossKDLoss, LDLoss
 from .feature import (
     ATLoss,
     AttnFDLoss,
@@ -16,7 +17,7 @@ from .logit import DeFeatRoILoss, DISTLoss, KDLoss
 from .relation import CIRKDMemoryLoss, CIRKDMiniBatchLoss
 
 __all__ = [
-    'ATLoss', 'AttnFDLoss', 'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CWDLoss', 'DeFeatLoss',
-    'DeFeatRoILoss', 'DISTLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss', 'KDLoss', 'MGDLoss',
-    'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
+    'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CrossKDLoss',
+    'CWDLoss', 'DeFeatLoss', 'DeFeatRoILoss', 'DISTLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss',
+    'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
 ]

@@ -108,6 +108,10 @@ def test_assignment_is_what_the_head_trains_with(name, boxes):
     expected = (torch.ones_like(ours_weights) if weights[0] is None else torch.cat(weights))
     assert torch.equal(ours_weights, expected)
     assert set(factors) == {float(ours.normaliser)} and ours.normaliser.dtype == torch.float32
+    if name == 'FCOSHead' and 'bbox' in seen:
+        assert float(ours.box_normaliser) == float(seen['bbox'][0][1]['avg_factor'])
+    else:
+        assert ours.box_normaliser is None or float(ours.box_normaliser) == pytest.approx(1e-6)
     if ours.centerness_targets is not None:
         found = torch.cat([value[label < 5] for value, label in
                            zip(ours.centerness_targets, ours.labels, strict=True)])

@@ -129,8 +129,9 @@ ENTRIES = {
     'CIRKDMemoryLoss': Entry([BANK, dict(BANK, queue_rule='class_pure')],
                              lambda channels: dict(teacher_channels=channels), labels_for),
 }
-#: losses that compare no maps -> the test file that has their properties instead
-ELSEWHERE = {'DeFeatRoILoss': 'test_defeat_roi.py'}
+#: losses that compare no maps, or need a head -> the test file that has their properties instead
+ELSEWHERE = {'DeFeatRoILoss': 'test_defeat_roi.py',
+             **dict.fromkeys(('BCKDLoss', 'CrossKDLoss', 'LDLoss'), 'test_box_losses.py')}
 REGISTERED = sorted(name for name, cls in MODELS.module_dict.items()
                     if cls.__module__.startswith('mmkd.models.losses'))
 VARIANTS = [(name, i) for name in REGISTERED if name in ENTRIES
