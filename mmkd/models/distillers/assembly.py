@@ -20,6 +20,7 @@ from ..taps import split_levels
 from ..teacher import build_teacher, named_teachers
 from ..terms import Term, TermSpec
 from ..values import map_leaves, shapes
+from .init_student import inheritance, source_of_student
 
 
 @dataclass
@@ -28,7 +29,8 @@ class Assembly:
 
     ``counts`` and ``clone`` are for the student's Recorder, ``shared`` has the student's taps
     that the teachers' forwards use, by name, ``extras`` is what losses may ask for,
-    ``first_step`` looks at each term once.
+    ``first_step`` looks at each term once, ``heir_of`` is the name of the teacher whose neck and
+    head the student starts from, or None.
     """
     student: nn.Module
     teachers: dict
@@ -38,9 +40,11 @@ class Assembly:
     shared: dict
     extras: dict
     first_step: FirstStep
+    heir_of: str | None
 
 
-def assemble(student, data_preprocessor, teacher, distillations, student_loss=True):
+def assemble(student, data_preprocessor, teacher, distillations, student_loss=True,
+             init_student=False):
     """Build student, teachers and terms.
 
     Args:
@@ -49,6 +53,7 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
         teacher (dict): One teacher, or several by name.
         distillations (dict): name -> term.
         student_loss (bool): Whether training computes the student's own losses.
+        init_student (bool | str): See OfflineDistiller.
 
     Raises:
         ValueError: Lists everything that was found wrong.
@@ -74,6 +79,9 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
         terms = [mistakes.catch(f'{spec.where}: ', _build_term, spec, runs, student, library,
                                 teachers)
                  for spec in specs]
+        heir_of = mistakes.catch('', source_of_student, init_student, teachers)
+        if heir_of is not None and student is not None:
+            mistakes.catch('', inheritance, student, teachers[heir_of])
     mistakes.raise_any(DISTILLATION)
     for teacher in teachers.values():
         print_log(str(teacher), logger='current')
@@ -82,7 +90,7 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
     shared = {name: run.taps[name] for name in _shared(library, specs, student)
               if name in run.taps}
     return Assembly(student, teachers, terms, _counts(run, specs, 'student', None), run.clone,
-                    shared, library.EXTRAS, first_step)
+                    shared, library.EXTRAS, first_step, heir_of)
 
 
 def build_student(student, data_preprocessor, **others):

@@ -10,6 +10,7 @@ from ..preprocessing import RawBatch, allow_bare_images
 from ..recorder import Recorder
 from ..schedules import now
 from .assembly import assemble, build_student
+from .init_student import inherit
 from .slips import refuse_slips
 
 
@@ -32,6 +33,9 @@ class OfflineDistiller(BaseModel):
         data_preprocessor (dict, optional): For a student that has none of its own.
         student_loss (bool): False: only the teachers teach. The student's own losses are not
             computed, and the batches need no annotations; images alone are enough.
+        init_student (bool | str): True (or a teacher's name): before training, all of the
+            student outside its backbone whose name and shape the teacher has starts as the
+            teacher's, as published for FGD, MGD and PGD.
 
     Raises:
         ValueError: Anything that would fail, or do nothing, during training; one
@@ -39,7 +43,7 @@ class OfflineDistiller(BaseModel):
     """
 
     def __new__(cls, student=None, teacher=None, distillations=None, data_preprocessor=None,
-                student_loss=True, **others):
+                student_loss=True, init_student=False, **others):
         # init_model() of an OpenMMLab library sets train_cfg=None and pretrained=None, in any
         # config: the model is for inference, for which the student alone is wanted.
         if others and set(others) <= {'train_cfg', 'pretrained'} and not any(others.values()):
@@ -47,9 +51,10 @@ class OfflineDistiller(BaseModel):
         return super().__new__(cls)
 
     def __init__(self, student=None, teacher=None, distillations=None, data_preprocessor=None,
-                 student_loss=True, **unknown):
+                 student_loss=True, init_student=False, **unknown):
         refuse_slips(type(self), student, teacher, distillations, unknown)
-        plan = assemble(student, data_preprocessor, teacher, distillations, student_loss)
+        plan = assemble(student, data_preprocessor, teacher, distillations, student_loss,
+                        init_student)
         student = plan.student
         super().__init__(student.data_preprocessor)
         # No child: its children are ours. deepcopy and pickle keep the sharing.
@@ -63,7 +68,8 @@ class OfflineDistiller(BaseModel):
         self.distiller = nn.ModuleDict({term.spec.name: term for term in plan.terms})
         #: names that are logged and never part of the sum
         self._weights = {f'weight_{term.spec.name}' for term in plan.terms if term.spec.changes}
-        self._first_step = plan.first_step
+        self._first_step, self._heir_of = plan.first_step, plan.heir_of
+        self._inherit()
         if not student_loss:
             allow_bare_images(student.data_preprocessor, library_of(student).bare_samples)
         self._raw_batch = RawBatch.attach(self.student.data_preprocessor) if any(
@@ -98,8 +104,13 @@ class OfflineDistiller(BaseModel):
         self.student.train(mode)
         return self
 
+    def _inherit(self):
+        if self._heir_of is not None:
+            inherit(self.student, self.teachers[self._heir_of])
+
     def init_weights(self):
         self.student.init_weights()
+        self._inherit()
         with torch.random.fork_rng(devices=[]):
             for module in self.distiller.modules():
                 if module is not self.distiller and hasattr(module, 'init_weights'):
