@@ -14,7 +14,7 @@ def channels(value):
     return [x.shape[1] for x in value] if isinstance(value, list) else value.shape[1]
 
 
-def build_connector(cfg, role, own, other, facts):
+def build_connector(cfg, role, own, other, facts, varying=False):
     """A connector that turns ``own`` into something like ``other``.
 
     A class with ``pyramid = True`` gets all that is tapped. Others get one map: there is one of
@@ -25,6 +25,7 @@ def build_connector(cfg, role, own, other, facts):
         role (str): How messages call it.
         own, other (Tensor | list | dict): What this side and the other side tap.
         facts (dict): For constructors that name them.
+        varying (bool): Whether the number of maps is another in every step.
 
     Raises:
         ValueError: Something is wrong with the config, or it does not fit what is tapped.
@@ -41,6 +42,9 @@ def build_connector(cfg, role, own, other, facts):
         raise ValueError(f"{role} needs a connector for each tap, such as "
                          f"{role}=dict({next(iter(own))}=dict(type=...)); the taps are "
                          f"{', '.join(own)}")
+    if varying and not shared:
+        raise ValueError(f'{role}: with varying=True it must be one for all maps; set shared=True '
+                         'in it')
     levels = range(count_levels(own))
     others = [level_of(other, i) if isinstance(other, list) and len(other) == len(own) else other
               for i in levels]

@@ -9,14 +9,17 @@ class Pairing:
     """The levels that a term compares.
 
     ``strides``: of the compared levels, in the student's image, finest first; None where there
-    is no pyramid. ``index``: side -> name of a tap (None for the only one) -> places of the
-    levels in what the tap gives.
+    is no pyramid, or one of another number of maps in every step: nothing is left out then.
+    ``index``: side -> name of a tap (None for the only one) -> places of the levels in what the
+    tap gives.
     """
     strides: tuple | None
     index: dict
 
     def take(self, side, value):
         """``value`` of a side with its pyramids reduced to the levels that are compared."""
+        if self.strides is None:
+            return value
         if isinstance(value, dict):
             return {name: self._take(side, name, item) for name, item in value.items()}
         return self._take(side, None, value)

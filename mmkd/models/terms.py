@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from ..utils.hints import did_you_mean
+from .channel_check import check_channels
 from .connecting import ByName, build_connector, channels, connect
 from .mistakes import Mistakes
-from .pairing import pair_levels
+from .pairing import Pairing, pair_levels
 from .parts import build_part, find_class
 from .schedules import Time
 from .term_spec import TermSpec, connectors_of
@@ -40,7 +41,8 @@ class Term(nn.Module):
     def __init__(self, spec, taps, examples, sizes, facts, extras):
         super().__init__()
         self.spec, self.taps = spec, taps
-        self.pairing = pair_levels(examples, sizes, spec.levels)
+        self.pairing = Pairing(None, {}) if spec.varying else pair_levels(
+            examples, sizes, spec.levels)
         student, teacher = (self.pairing.take(side, examples[side])
                             for side in ('student', 'teacher'))
         mistakes = Mistakes()
@@ -54,7 +56,7 @@ class Term(nn.Module):
                     student, teacher)
         self.loss = mistakes.catch('', self._losses, student, teacher, facts)
         mistakes.raise_any()
-        self._check_channels(student, teacher)
+        check_channels(self.one_loss, spec.taps, student, teacher)
         self.wants = self._wants(extras)
         self._parts = None  # names of the losses, of a loss that gives several
 
@@ -63,7 +65,7 @@ class Term(nn.Module):
         found = connectors_of(self.spec.cfg, side, own)
         role = f'{side}_connector'
         if role in found:
-            return build_connector(found[role], role, own, other, facts)
+            return build_connector(found[role], role, own, other, facts, self.spec.varying)
         unknown = [key for key in found if key.partition('.')[2] not in own]
         if unknown:
             raise ValueError(f"{unknown[0]}: there is no tap of this name; the {side}'s taps are "
@@ -72,7 +74,7 @@ class Term(nn.Module):
         for key, cfg in found.items():
             name = key.partition('.')[2]
             target = other.get(name, own[name]) if isinstance(other, dict) else other
-            built[name] = build_connector(cfg, key, own[name], target, facts)
+            built[name] = build_connector(cfg, key, own[name], target, facts, self.spec.varying)
         return ByName(built) if built else None
 
     def _losses(self, student, teacher, facts):
@@ -82,6 +84,9 @@ class Term(nn.Module):
             return build_part(cfg, 'loss', dict(
                 facts, student_channels=channels(student), teacher_channels=channels(teacher),
                 strides=strides))
+        if self.spec.varying:
+            raise ValueError('varying=True needs a loss that takes any number of maps (pyramid = '
+                             f"True in its class), and {cfg['type']} takes one map")
         self.by_level = True
         return nn.ModuleList(build_part(cfg, 'loss', dict(
             facts, student_channels=channels(level_of(student, i)),
@@ -105,29 +110,6 @@ class Term(nn.Module):
                     f'{type(self.one_loss).__name__} asks for {p.name!r}, which is not there: a '
                     f"loss can ask for {', '.join(known)}{did_you_mean(p.name, known)}")
         return [p.name for p in parameters if p.name in known]
-
-    def _check_channels(self, student, teacher):
-        if not getattr(self.one_loss, 'same_channels', False):
-            return
-        for s, t in _pairs(student, teacher):
-            both = {s.shape[1], t.shape[1]}
-            if len(both) == 1 or both == {1, 2} and getattr(self.one_loss, 'two_classes', False):
-                continue
-            raise ValueError(
-                f'{type(self.one_loss).__name__} needs equal channels, but the student gives '
-                f'{s.shape[1]} and the teacher {t.shape[1]}: {self._cure(both)}')
-
-    def _cure(self, both):
-        logits = all('logits' in str(self.spec.taps[side]) or 'conv_seg' in str(
-            self.spec.taps[side]) or 'cls' in str(self.spec.taps[side]) for side in self.spec.taps)
-        if logits and both == {1, 2}:
-            return ('one channel with a sigmoid and two with a softmax tell the same classes '
-                    'apart, but of the losses on logits only mmkd.KDLoss compares them; use it, '
-                    'or models with as many channels')
-        if logits:
-            return ('student and teacher tell apart a different number of classes; use a teacher '
-                    'trained on the same classes, or distil features')
-        return "add student_connector=dict(type='mmkd.ConvConnector')"
 
     def try_out(self, examples, extras):
         """Compute the loss once on the dry run's tensors, so that what fails, fails now."""
@@ -233,17 +215,6 @@ class Term(nn.Module):
 
 class _NoTensors(ValueError):
     """What a loss returned is no loss."""
-
-
-def _pairs(student, teacher):
-    """The tensors that are compared: of the same name and level."""
-    if isinstance(student, dict) and isinstance(teacher, dict):
-        return [pair for name in student if name in teacher
-                for pair in _pairs(student[name], teacher[name])]
-    if isinstance(student, list) and isinstance(teacher, list):
-        return list(zip(student, teacher, strict=False))
-    return [(student, teacher)] if isinstance(student, torch.Tensor) and isinstance(
-        teacher, torch.Tensor) else []
 
 
 def _add(total, value):

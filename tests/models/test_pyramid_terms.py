@@ -69,8 +69,9 @@ def pyramid(channels, strides=(8, 16, 32), seed=0):
 def make(loss, student, teacher, taps=None, **cfg):
     spec = TermSpec('t', dict(tap=taps or 'neck', loss=loss, **cfg), ['teacher'])
     assert not spec.mistakes, spec.mistakes.errors
-    read = {side: {name: parse_tap('a[:]') for name in value} if isinstance(value, dict)
-            else parse_tap('a[:]') for side, value in dict(student=student, teacher=teacher).items()}
+    tap = parse_tap('a[:]')
+    read = {side: dict.fromkeys(value, tap) if isinstance(value, dict) else tap
+            for side, value in dict(student=student, teacher=teacher).items()}
     makers = dict(boxes=lambda batch: 'boxes')
     term = Term(spec, read, dict(student=student, teacher=teacher),
                 dict(student=SIZE, teacher=SIZE), {}, makers)
@@ -184,6 +185,24 @@ def test_a_copy_computes_the_same():
                         student_connector=dict(type='mmkd.ConvConnector'))
     torch.testing.assert_close(value(copy.deepcopy(term), student, teacher, extras),
                                value(term, student, teacher, extras))
+
+
+def test_maps_whose_number_varies_need_a_loss_and_a_connector_for_any_number():
+    student, conv = pyramid(3), dict(type='mmkd.ConvConnector')
+    with pytest.raises(ValueError, match='takes any number of maps'):
+        make(dict(type='mmkd.FitNetLoss'), student, student, varying=True)
+    with pytest.raises(ValueError, match='must be one for all maps; set shared=True'):
+        make(dict(type=AnyNumber), student, student, varying=True, student_connector=conv)
+    term, extras = make(dict(type=AnyNumber), student, student, varying=True,
+                        student_connector=dict(conv, shared=True))
+    assert value(term, student[:1], student, extras)['loss_t'] > 0
+
+
+class AnyNumber(nn.Module):
+    pyramid = True
+
+    def forward(self, student, teacher):
+        return sum(x.square().mean() for x in student)
 
 
 @pytest.mark.parametrize('cfg, part', [

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmkd.models.recorder import AllTapsRead, Recorder
-from mmkd.models.taps import Source, Tap, find_module, parse_tap
+from mmkd.models.taps import JoinedTap, Source, Tap, find_module, parse_tap, split_levels
 
 
 class Block(nn.Module):
@@ -65,7 +65,7 @@ def untouched(model):
 @pytest.mark.parametrize('text, path, is_input, index', [
     ('a', 'a', False, ()), ('a.b.0', 'a.b.0', False, ()), ('a[1]', 'a', False, (1,)),
     ('a[-1][2]', 'a', False, (-1, 2)), ('a:input', 'a', True, ()),
-    ('a.b:input[0]', 'a.b', True, (0,)),
+    ('a.b:input[0]', 'a.b', True, (0,)), ('a:input2', 'a', 2, ()),
 ])
 def test_parse(text, path, is_input, index):
     tap = parse_tap(text)
@@ -224,3 +224,57 @@ def test_the_same_recorder_class_nests(model, x):
         model(x)
     assert len(outer.calls[Source('bn')]) == 2 and len(inner.calls[Source('bn')]) == 1
     assert untouched(model)
+
+
+# ---- pyramids -----------------------------------------------------------------------------
+@pytest.mark.parametrize('text, levels', [('a[:]', (None, None)), ('a[:4]', (None, 4)),
+                                          ('a[1:]', (1, None)), ('a[0][-3:-1]', (-3, -1))])
+def test_parse_slices(text, levels):
+    tap = parse_tap(text)
+    assert tap.levels == levels and str(tap) == text and tap.source == Source('a')
+    assert split_levels(text) == (text.rpartition('[')[0], levels)
+
+
+def test_slices_are_pythons():
+    maps = [torch.full((1, 1, 2, 2), float(i)) for i in range(5)]
+    for text in ('a[:]', 'a[:4]', 'a[1:]', 'a[-2:]', 'a[1:3]'):
+        expected = eval(text, dict(a=maps))
+        for calls in ([tuple(maps)], maps):  # one call gives a tuple, or there are five calls
+            assert parse_tap(text).read({Source('a'): calls}) == expected
+    assert parse_tap('a[1][:]').select([(None, maps)]) == maps
+    assert parse_tap('a[:]').select([maps[0]]) == maps[:1]
+
+
+@pytest.mark.parametrize('text, calls, part', [
+    ('a[7:]', [[torch.zeros(1)] * 5], 'no level is left of the 5'),
+    ('a[:]', [([torch.zeros(1)], [torch.zeros(1)])], "choose an item first, with '[0][:]'"),
+    ('a[:]', [dict(a=1)], 'gives a dict, no list of tensors')])
+def test_what_is_no_pyramid(text, calls, part):
+    with pytest.raises(ValueError) as error:
+        parse_tap(text).select(calls)
+    assert part in str(error.value)
+
+
+def test_a_pyramid_of_several_modules():
+    tap = JoinedTap((parse_tap('a'), parse_tap('b'), parse_tap('a[1]')))
+    one, two = torch.zeros(1), torch.ones(1)
+    assert tap.sources == (Source('a'), Source('b')) and str(tap) == '[a, b, a[1]]'
+    part = JoinedTap(tap.taps[:2], (1, None))
+    assert part.read({Source('a'): [one], Source('b'): [two]}) == [two]
+    assert part.sources == (Source('b'),)
+
+
+def test_second_inputs(model, x):
+    class Adds(torch.nn.Module):
+        def forward(self, a, b, c=None):
+            return a + b
+
+    adds = torch.nn.ModuleDict(dict(adds=Adds()))
+    second, third = Source('adds', 2), Source('adds', 3)
+    with Recorder(adds, [second, third]) as recorder:
+        adds['adds'](x, x + 1)
+        adds['adds'](x, b=x + 2)
+        adds['adds'](x, x, c=x + 3)
+    assert [torch.equal(value, x + i) for value, i in zip(recorder.calls[second], (1, 2, 0),
+                                                          strict=True)] == [True] * 3
+    assert len(recorder.calls[third]) == 1 and torch.equal(recorder.calls[third][0], x + 3)

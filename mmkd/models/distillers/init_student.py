@@ -26,20 +26,23 @@ def source_of_student(choice, teachers):
 
 
 def inheritance(student, teacher):
-    """name -> tensor of the teacher's state outside the backbone that fits the student.
+    """name -> tensor of the teacher's state outside the backbone that the student has, too.
 
     Raises:
-        ValueError: Nothing fits.
+        ValueError: Nothing is called the same, or something has another shape.
     """
     theirs = teacher.model.state_dict()
     found = {key: value for key, value in student.state_dict().items()
              if not key.startswith(_BACKBONES)}
-    fitting = {key: theirs[key] for key, value in found.items()
-               if key in theirs and theirs[key].shape == value.shape}
-    if not fitting:
-        raise ValueError(f'init_student: nothing of {teacher.name} outside its backbone has the '
-                         "name and shape of something in the student; it is for networks of one "
-                         'family with equal widths. Remove init_student')
+    fitting = {key: theirs[key] for key in found if key in theirs}
+    other = [f'{key} ({tuple(found[key].shape)} in the student, {tuple(value.shape)} in the '
+             'teacher)' for key, value in fitting.items() if value.shape != found[key].shape]
+    if other or not fitting:
+        what = f'{len(other)} tensors have another shape in {teacher.name}, such as {other[0]}' \
+            if other else f'nothing of {teacher.name} outside its backbone is called as in the ' \
+            'student'
+        raise ValueError(f'init_student: {what}; it is for networks of one family with equal '
+                         'widths. Remove init_student')
     return fitting
 
 
