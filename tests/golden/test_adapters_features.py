@@ -146,3 +146,60 @@ def test_cwd_det_of_one_cell_is_nothing(tmp_path):
     arrays = {'in.student': [[[[5.]]]], 'in.teacher': [[[[-7.]]]], 'out.loss': 0.,
               'grad.student': [[[[0.]]]]}
     assert_replays(write_dotted(tmp_path, 'cwd_det__by_hand', dict(tau=1, loss_weight=10), arrays))
+
+
+def fbkd_case(folder, student, parts, gradient=None, pooled=True, **changes):
+    """One channel of 1 x 2 cells, layers that pass it on, blocks that add nothing; the teacher is
+    0, its attention 1, and so is that of a constant student."""
+    student = np.reshape(student, (1, 1, 1, 2))
+    arrays = {'in.student': student, 'in.teacher': np.zeros((1, 1, 1, 2)),
+              **{f'out.{name}': value for name, value in parts.items()}, 'out.loss': 3 * sum(
+                  weight * parts[name] for name, weight in (
+                      ('feat', 2), ('channel', 3), ('spatial', 5), ('nonlocal', 7)))}
+    if gradient is not None:
+        arrays['grad.student'] = np.reshape(gradient, (1, 1, 1, 2))
+    centre = np.zeros((1, 1, 3, 3))
+    centre[..., 1, 1] = 1
+    layers = {'channel_wise_adaptation': np.ones((1, 1)), 'spatial_wise_adaptation': centre,
+              'adaptation_layers': np.ones((1, 1, 1, 1)),
+              'non_local_adaptation': np.ones((1, 1, 1, 1))}
+    arrays |= {f'w.student_connector.{name}.weight': value for name, value in layers.items()}
+    arrays |= {f'w.student_connector.{name}.bias': np.zeros(1) for name in layers}
+    for side in ('student', 'teacher'):
+        block = f'w.{side}_connector.{side}_non_local'
+        end = '.0.0' if pooled else ''
+        for name in ('g' + end, 'phi' + end, 'theta'):
+            arrays |= {f'{block}.{name}.conv.weight': np.ones((1, 1, 1, 1)),
+                       f'{block}.{name}.conv.bias': np.zeros(1)}
+        norm = {'weight': 0., 'bias': 0., 'running_mean': 5., 'running_var': 7.}
+        arrays |= {f'{block}.conv_out.bn.{name}': [value] for name, value in norm.items()}
+        arrays |= {f'{block}.conv_out.conv.weight': np.ones((1, 1, 1, 1)),
+                   f'{block}.conv_out.bn.num_batches_tracked': np.array(1)}
+    args = dict(connector=dict(reduction=2, mode='dot_product', sub_sample=pooled,
+                               maxpool_stride=2),
+                loss=dict(mask_l2_weight=2, channel_weight=3, spatial_weight=5,
+                          nonloacl_weight=7, loss_weight=3), connector_training=True)
+    args['connector'] |= changes
+    return write_dotted(folder, 'fbkd__by_hand', args, arrays)
+
+
+@pytest.mark.parametrize('pooled', [True, False])
+def test_fbkd_by_hand(tmp_path, pooled):
+    """(2, 2) against 0: a length of 2 sqrt(2) along (1, 1) / sqrt(2), a mean of 2."""
+    length, slope = 8 ** 0.5, 0.5 ** 0.5
+    parts = {'feat': length, 'channel': 2., 'spatial': length, 'nonlocal': length}
+    assert_replays(fbkd_case(tmp_path, [2., 2.], parts,
+                             [3 * ((2 + 5 + 7) * slope + 3 / 2)] * 2, pooled))
+
+
+@pytest.mark.parametrize('pooled', [True, False])
+def test_fbkd_of_identical_maps_is_finite(tmp_path, pooled):
+    parts = dict.fromkeys(('feat', 'channel', 'spatial', 'nonlocal'), 0.)
+    assert_replays(fbkd_case(tmp_path, [0., 0.], parts, [np.nan, np.nan], pooled), not_finite=1)
+
+
+def test_fbkd_refuses_what_was_never_published(tmp_path):
+    parts = dict.fromkeys(('feat', 'channel', 'spatial', 'nonlocal'), 0.)
+    for changes in (dict(mode='gaussian'), dict(other=1)):
+        with pytest.raises(CaseError, match='|'.join(changes)):
+            replay(fbkd_case(tmp_path, [0., 0.], parts, **changes))

@@ -5,6 +5,7 @@ from .feature import (
     AttnFDLoss,
     CWDLoss,
     DeFeatLoss,
+    FBKDLoss,
     FGDLoss,
     FGFILoss,
     FitNetLoss,
@@ -18,6 +19,6 @@ from .relation import CIRKDMemoryLoss, CIRKDMiniBatchLoss
 
 __all__ = [
     'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CrossKDLoss',
-    'CWDLoss', 'DeFeatLoss', 'DeFeatRoILoss', 'DISTLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss',
-    'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
+    'CWDLoss', 'DeFeatLoss', 'DeFeatRoILoss', 'DISTLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss',
+    'FitNetLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
 ]

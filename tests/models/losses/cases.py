@@ -125,6 +125,11 @@ ENTRIES = {
     'FGDLoss': Entry([dict(alpha_fgd=0.1, beta_fgd=0.1, gamma_fgd=0.1, lambda_fgd=0.1),
                       dict(official_boxes=True)],
                      lambda channels: dict(teacher_channels=channels), sized_boxes_for),
+    # its attention is a constant to the gradient: at a high temperature it is one
+    'FBKDLoss': Entry([dict(spatial_T=1e9), dict(spatial_T=1e9, channel_T=1e9, channel_mask=True,
+                                                 stride=4)],
+                      lambda channels: dict(student_channels=channels, teacher_channels=channels),
+                      identical='any'),
     'CIRKDMiniBatchLoss': Entry([{}, dict(pooling=True), dict(tau=0.01)]),
     'CIRKDMemoryLoss': Entry([BANK, dict(BANK, queue_rule='class_pure')],
                              lambda channels: dict(teacher_channels=channels), labels_for),

@@ -3,6 +3,7 @@ from .at import ATLoss
 from .attnfd import AttnFDLoss
 from .cwd import CWDLoss
 from .defeat import DeFeatLoss
+from .fbkd import FBKDLoss
 from .fgd import FGDLoss
 from .fgfi import FGFILoss
 from .fitnet import FitNetLoss
@@ -11,6 +12,6 @@ from .pgd import PGDClsLoss, PGDRegLoss
 from .pkd import PKDLoss
 
 __all__ = [
-    'ATLoss', 'AttnFDLoss', 'CWDLoss', 'DeFeatLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss',
-    'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
+    'ATLoss', 'AttnFDLoss', 'CWDLoss', 'DeFeatLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss',
+    'FitNetLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
 ]

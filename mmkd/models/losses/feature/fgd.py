@@ -8,12 +8,12 @@ official code, whose configs for one-stage detectors halve gamma (5e-4).
 import torch
 from mmengine.model import constant_init, kaiming_init
 from torch import nn
-from torch.autograd import Function
 
 from mmkd.registry import MODELS
 
 from .. import boxes as box_maps
 from ..closed_form import zero_of
+from ..full_precision import full_precision, matmul
 from ..maps import check_maps, prepare
 
 
@@ -96,7 +96,7 @@ class FGDLoss(nn.Module):
         check_maps('FGDLoss', student, teacher, same_channels=True)
         if not student.numel() or not teacher.numel():
             return dict.fromkeys(self.weights, zero_of(student))
-        with torch.autocast(student.device.type, enabled=False):
+        with full_precision(student):
             student, teacher = prepare(student, teacher)
             n = len(teacher)
             if not n == len(boxes) == len(image_sizes):
@@ -155,28 +155,10 @@ class GlobalContext(nn.Module):
         constant_init(self.transform[-1], 0)
 
     def forward(self, x):
-        weights = self.weigh(x).flatten(1).softmax(1)
-        context = _WeightedMean.apply(x.flatten(2), weights)
-        return x + self.transform(context[:, :, None, None])
-
-
-class _WeightedMean(Function):
-    """Sum over p of x (N, C, P) times weights (N, P): (N, C).
-
-    A product of matrices, like the official one: the norm behind it makes much of a difference in
-    rounding. Its own gradient would be one, too, which autocast rounds to half precision.
-    """
-
-    @staticmethod
-    def forward(ctx, x, weights):
-        ctx.save_for_backward(x, weights)
-        return torch.bmm(x, weights[:, :, None])[:, :, 0]
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, weights = ctx.saved_tensors
-        grad = grad[:, :, None]
-        return grad * weights[:, None], (grad * x).sum(1)
+        weights = self.weigh(x).flatten(2).softmax(2)
+        # a product of matrices, like the official one: the norm makes much of a rounding error
+        context = matmul(x.flatten(2), weights.mT)
+        return x + self.transform(context[..., None])
 
 
 def official_ranges(boxes, image, size):
