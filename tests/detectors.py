@@ -3,9 +3,13 @@ import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import DATASETS, METRICS
 from mmengine.structures import InstanceData
+from torch.utils.data import Dataset
 
 from mmkd.utils.configs import read_config
+from tests.helpers import runner_config
 
 CLASSES, WIDTH = 3, 16
 PREPROCESSOR = dict(
@@ -129,3 +133,40 @@ def det_distiller(terms, student='retinanet', teacher='retinanet', **others):
     return dict(type='mmkd.OfflineDistiller', student=student, distillations=terms,
                 teacher=dict(config=dict(model=teacher, default_scope='mmdet'), allow_random=True),
                 **others)
+
+
+@DATASETS.register_module()
+class TinyBoxes(Dataset):
+    """Noise with boxes, made from their index; every third picture has none."""
+
+    def __init__(self, length=8, size=64):
+        self.length, self.size = length, size
+        self.metainfo = dict(classes=tuple(f'class_{i}' for i in range(CLASSES)))
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        batch = det_batch(1, self.size, 0 if index % 3 == 2 else 2, seed=index)
+        return {key: value[0] for key, value in batch.items()}
+
+
+@METRICS.register_module()
+class CountsBoxes(BaseMetric):
+    """How many boxes were predicted."""
+
+    def process(self, data_batch, data_samples):
+        self.results += [len(sample['pred_instances']['bboxes']) for sample in data_samples]
+
+    def compute_metrics(self, results):
+        return dict(boxes=sum(results))
+
+
+def det_runner_config(model, work_dir, iters=4, length=8, **others):
+    """A Config that trains ``model`` on :class:`TinyBoxes` for a few iterations."""
+    cfg = runner_config(model, work_dir, iters, length=length, **others)
+    cfg.default_scope = 'mmdet'
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset = dict(type='TinyBoxes', length=loader.dataset.length)
+    cfg.val_evaluator = cfg.test_evaluator = dict(type='CountsBoxes')
+    return cfg
