@@ -88,16 +88,18 @@ class CrossHeadConnector(nn.Module):
         student, teacher = student.to(dtype), teacher.detach().to(dtype)
         if self.activated and self.after:
             student, teacher = student.relu(), teacher.relu()
-        mean, std = statistics(student)
-        wanted_mean, wanted_std = statistics(teacher)
-        return (student - mean) / (std + self.eps) * wanted_std + wanted_mean
+        # one row per channel: another order of summation would be felt behind the layers
+        rows, wanted = (x.transpose(0, 1).flatten(1) for x in (student, teacher))
+        mean, std = statistics(rows)
+        wanted_mean, wanted_std = statistics(wanted)
+        matched = (rows - mean) / (std + self.eps) * wanted_std + wanted_mean
+        return matched.unflatten(1, (len(student), *student.shape[2:])).transpose(0, 1)
 
     def extra_repr(self):
         return f'after={self.after}, activated={self.activated}, eps={self.eps}'
 
 
-def statistics(x):
-    """Mean and standard deviation of each channel, (1, C, 1, 1); the latter 0 of one value."""
-    several = x.numel() > x.shape[1]
-    return (x.mean((0, 2, 3), keepdim=True),
-            x.std((0, 2, 3), keepdim=True, correction=1 if several else 0))
+def statistics(rows):
+    """Mean and standard deviation of each row, (C, 1); the latter is 0 of one value."""
+    correction = 1 if rows.shape[1] > 1 else 0
+    return rows.mean(1, keepdim=True), rows.std(1, keepdim=True, correction=correction)
