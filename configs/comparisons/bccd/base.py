@@ -1,6 +1,6 @@
 # What every training of the BCCD comparison shares: data, schedule, evaluation.
 _base_ = ['../../_base_/datasets/bccd.py', 'mmdet::_base_/default_runtime.py']
-max_iters = 600
+max_iters = 400
 train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 test_dataloader = dict(num_workers=0, persistent_workers=False)

@@ -1,0 +1,3 @@
+# The detection demo's student: GFL on a narrow ResNet-18.
+_base_ = ['../../_base_/models/gfl_r18_fpn-64.py', 'base.py']
+model = dict(bbox_head=dict(num_classes=6))
