@@ -1,4 +1,5 @@
 # make demo   set everything up and run the main job: teacher, student alone, student distilled
+# make demo-det  the same for detection: boxes, by four methods (half an hour)
 # make test   set everything up and run the tests; those of the operators three times: on the CPU
 #             kernels, on the CUDA sources emulated on the CPU, and on the PyTorch reference
 # make setup  only set up (.venv; VENV=path for an environment of your own)
@@ -13,12 +14,15 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SIDE_BY_SIDE = -n auto --dist worksteal
 
-.PHONY: setup demo test sanitize lint table bench zoo clean
+.PHONY: setup demo demo-det test sanitize lint table bench zoo clean
 setup:
 	@$(PYTHON) tools/dev/setup_env.py --venv $(VENV)
 
 demo: setup
 	$(BIN)/python tools/demo.py
+
+demo-det: setup
+	$(BIN)/python tools/demo.py --task det
 
 test: setup
 	$(BIN)/python -m pytest tests $(SIDE_BY_SIDE)

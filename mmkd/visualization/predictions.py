@@ -100,6 +100,10 @@ class _Drawing:
         self.options = {key: False for key in ('with_labels', 'withLabels') if key in known}
 
     def __call__(self, image, sample, truth=False):
+        instances = sample.get('gt_instances')
+        if hasattr(instances, 'bboxes') and not isinstance(instances.bboxes, torch.Tensor):
+            sample = sample.clone()  # boxes of a class of mmdet's, which visualizers do not take
+            sample.gt_instances.bboxes = instances.bboxes.tensor
         with tempfile.TemporaryDirectory() as folder:
             file = os.path.join(folder, 'drawn.png')
             self.visualizer.add_datasample(

@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
+from mmkd.utils.configs import read_config
+from mmkd.visualization.predictions import GAP, TITLE, WIDTH, draw_predictions
 from tests.cli import environment, run, weights_of
 from tests.detection_project import NAMES, write_detection_project
 
@@ -59,6 +62,23 @@ def test_predictions_are_saved(project, here, tmp_path):
              '--work-dir', tmp_path / 'work', cwd=project)
     with open(tmp_path / 'other/predictions.pkl', 'rb') as file:
         assert len(pickle.load(file)) == 3
+
+
+def test_models_are_drawn_beside_the_truth(project, tmp_path):
+    cfg = read_config(str(project / 'student.py'))
+    models = {'student': (cfg, str(project / 'trained/iter_2.pth'))}
+    cfg.visualizer = dict(cfg.visualizer, line_width=2)
+    sheet = cv2.imread(draw_predictions(str(tmp_path / 'drawn.png'), cfg, models, 'val', 3))
+    columns = [part[TITLE:].astype(int) for part in np.split(sheet, 3, axis=1)]
+    assert columns[0].shape[1] == WIDTH + GAP
+    boxes = json.loads((project / 'data/annotations/instances_val2017.json').read_text())
+    x, y, w, h = boxes['annotations'][0]['bbox']
+    assert boxes['annotations'][0]['image_id'] == 1
+    changed = np.abs(columns[1] - columns[0]).sum(-1)[:, :WIDTH] > 60
+    scale = WIDTH / 96
+    side = changed[round((y + h / 2) * scale), :]
+    assert side[max(round(x * scale) - 8, 0):round(x * scale) + 8].any()  # the box's left side
+    assert changed.mean() < 0.5
 
 
 STOCK = """
