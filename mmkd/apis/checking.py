@@ -156,13 +156,21 @@ def _terms(model, seen, losses):
     for name, term in _distiller(model).items():
         own = [f'{key} {value:.4g}' for key, value in losses.items()
                if key == f'loss_{name}' or key.startswith(f'loss_{name}_')]
-        shapes = [f"{side} '{term.taps[side]}' {_shape(value)}"
+        shapes = [f'{side} {_tapped(term.taps[side], value)}'
                   for side, value in zip(term.taps, seen.get(name, ()), strict=False)]
+        kind = type(term.one_loss).__name__ + (' for each level' if term.by_level else '')
         schedule = term.spec.cfg.get('schedule')
         yield f'term {name}', (
-            f"{type(term.loss).__name__}, weight {term.spec.weight:g}"
+            f'{kind}, weight {term.spec.weight:g}'
             + (f', schedule {dict(schedule)}' if schedule else '')
             + f"; {'; '.join(shapes) or 'not computed yet'}; {', '.join(own) or 'off at first'}")
+
+
+def _tapped(tap, value):
+    """Where a tap is, or several by name, with the shapes of what it gave."""
+    if isinstance(tap, dict):
+        return ', '.join(f'{name} {_tapped(tap[name], value[name])}' for name in tap)
+    return f"'{tap}' {_shape(value)}"
 
 
 def _shape(value):
