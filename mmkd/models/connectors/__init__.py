@@ -2,9 +2,11 @@
 from .cbam import CBAMConnector
 from .conv import ConvConnector
 from .cross_head import CrossHeadConnector
+from .match_queries import MatchQueriesConnector
 from .mgd import MGDConnector
 from .projection import ProjectionConnector
 
 __all__ = [
-    'CBAMConnector', 'ConvConnector', 'CrossHeadConnector', 'MGDConnector', 'ProjectionConnector'
+    'CBAMConnector', 'ConvConnector', 'CrossHeadConnector', 'MatchQueriesConnector', 'MGDConnector',
+    'ProjectionConnector'
 ]

@@ -36,7 +36,8 @@ MEANINGS = dict(
           'Mask R-CNN, SOLO, SOLOv2, CondInst, RTMDet-Ins, YOLACT, Mask2Former'),
     decoder=("each query's state after the last decoder layer, as a map (N, C, Q, 1)", 'DETRs'),
     query_cls=("each query's class scores, as a map (N, K, Q, 1)", 'DETRs'),
-    query_boxes=("each query's box regression, as a map (N, 4, Q, 1)", 'DETRs'),
+    query_boxes=("each query's box (cx, cy, w, h in parts of the image), as a map (N, 4, Q, 1)",
+                 'DETRs'),
     **{f'{branch}_tower.{i}': (
         f'the {what} tower after convolution {i} and its norm, before the activation, a pyramid',
         'those with towers of convolutions (RetinaNet, ATSS, GFL, FCOS and alike)')
@@ -175,14 +176,5 @@ def _of_queries(model):
     if not isinstance(count, int) or head is None:
         return {}
     last = functools.partial(Tap, derive=LastQueries(count))
-    names = dict(decoder=[last(Source('decoder'))],
-                 query_cls=[last(Source('bbox_head.fc_cls'))],
-                 query_boxes=[last(Source('bbox_head.fc_reg'))])
-    for name, branches in dict(query_cls='cls_branches', query_boxes='reg_branches').items():
-        layers = len(getattr(head, branches, ()))
-        # Of an encoder that proposes, the branch behind those of the decoder is its own.
-        layers = min(layers, getattr(model.decoder, 'num_layers', layers))
-        if layers:
-            source = Source(f'bbox_head.{branches}.{layers - 1}')
-            names[name] = [last(source), last(source, (-1,))]
-    return names
+    return dict(decoder=[last(Source('decoder'))], query_cls=[last(Source('bbox_head'), (0,))],
+                query_boxes=[last(Source('bbox_head'), (1,))])
