@@ -51,13 +51,13 @@ def measure(model, batches, ratio=1.):
         parameters = {name: p for name, p in model.named_parameters()
                       if p.requires_grad and not name.startswith('distiller.')}
         for number, batch in enumerate(batches, 1):
-            losses = _losses(model, copy.deepcopy(batch))
+            losses, levels = _losses(model, copy.deepcopy(batch))
             reference = TASK if TASK in losses else next(
                 (name for name, factor in factors.items() if factor), None)
             if reference is None:
                 raise ValueError('there is nothing to weigh: the student has no loss of its own '
                                  'here, and the schedules have every term off')
-            pulls.append(_pulls(losses, reference, parameters, number))
+            pulls.append(_pulls(losses, levels, reference, parameters, number))
     finally:
         model.load_state_dict(state)
         model.train(was_training)
@@ -85,8 +85,13 @@ def measure(model, batches, ratio=1.):
 
 
 def _losses(model, batch):
-    """'task loss' and each term -> {key: weighted scalar}, of one training step's forward."""
+    """Of one training step's forward: 'task loss' and each term -> {key: weighted scalar}, and
+    each term of a pyramid -> {'stride 8': weighted scalar}."""
     given = {}
+    pyramids = {name: term for name, term in model.distiller.items()
+                if getattr(term, 'by_level', False)}
+    for term in pyramids.values():
+        term.level_values = []
     handles = [term.register_forward_hook(
         lambda _, __, values, name=name: given.__setitem__(name, dict(values)))
         for name, term in model.distiller.items()]
@@ -95,12 +100,22 @@ def _losses(model, batch):
     finally:
         for handle in handles:
             handle.remove()
+        levels = {name: _by_stride(term) for name, term in pyramids.items()}
     keys = {key for values in given.values() for key in values}
     task, _ = model.parse_losses({key: value for key, value in losses.items()
                                   if key not in keys})
     if isinstance(task, torch.Tensor) and task.requires_grad:
-        return {TASK: {TASK: task}, **given}
-    return given
+        return {TASK: {TASK: task}, **given}, levels
+    return given, levels
+
+
+def _by_stride(term):
+    """{'stride 8': weighted sum of what the loss gave there}; forgets the values."""
+    values, term.level_values = term.level_values, None
+    strides, factor = term.pairing.strides, term.factor(now())
+    return {f'stride {stride}' + (f' ({i})' if strides.count(stride) > 1 else ''):
+            factor * sum(value.values() if isinstance(value, dict) else [value])
+            for i, (stride, value) in enumerate(zip(strides, values, strict=False))}
 
 
 @dataclass
@@ -112,7 +127,7 @@ class Pull:
     dots: dict
 
 
-def _pulls(losses, reference, parameters, number):
+def _pulls(losses, levels, reference, parameters, number):
     """name -> Pull of the task, of each term, and of the parts of a term that has several."""
     groups = [name.partition('.')[0] for name in parameters]
     target = _gradient(sum(losses[reference].values()), parameters)
@@ -120,6 +135,7 @@ def _pulls(losses, reference, parameters, number):
     for name, values in losses.items():
         parts = {f"{name}.{key.removeprefix(f'loss_{name}_')}": value
                  for key, value in values.items()} if len(values) > 1 else {}
+        parts.update((f'{name}.{level}', value) for level, value in levels.get(name, {}).items())
         for label, value in {name: sum(values.values()), **parts}.items():
             grads = target if label == reference else _gradient(value, parameters)
             pull = Pull(float(value.detach()), dict.fromkeys(groups, 0.), dict.fromkeys(groups, 0.))

@@ -6,6 +6,7 @@ pyramids are paired by their stride. A loss that compares one map is built once 
 and its values are added up; a loss whose class says ``pyramid = True`` gets all levels at once.
 """
 import contextlib
+import functools
 import inspect
 
 import torch
@@ -59,6 +60,7 @@ class Term(nn.Module):
         check_channels(self.one_loss, spec.taps, student, teacher)
         self.wants = self._wants(extras)
         self._parts = None  # names of the losses, of a loss that gives several
+        self.level_values = None  # a list to be filled with the values of each level
 
     # ---- building -------------------------------------------------------------------------
     def _connectors(self, side, own, other, facts):
@@ -159,13 +161,14 @@ class Term(nn.Module):
                   for name in self.wants if name != 'stride'}
         if not self.by_level:
             return self._checked(self.loss, self.loss(s, t, **wanted))
-        total = None
+        values = []
         for i, loss in enumerate(self.loss):
             if 'stride' in self.wants:
                 wanted['stride'] = self.pairing.strides[i]
-            total = _add(total, self._checked(loss, loss(level_of(s, i), level_of(t, i),
-                                                         **wanted)))
-        return total
+            values.append(self._checked(loss, loss(level_of(s, i), level_of(t, i), **wanted)))
+        if self.level_values is not None:
+            self.level_values[:] = values
+        return functools.reduce(_add, values)
 
     def _checked(self, loss, value):
         parts = value if isinstance(value, dict) else {'': value}
@@ -218,8 +221,6 @@ class _NoTensors(ValueError):
 
 
 def _add(total, value):
-    if total is None:
-        return value
     if isinstance(value, dict):
         return {key: total[key] + item for key, item in value.items()}
     return total + value

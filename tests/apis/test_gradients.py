@@ -6,10 +6,12 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmkd.apis.gradients import TASK, measure
 from mmkd.models.schedules import build_schedule, now
+from tests.detectors import det_batch, det_distiller
 from tests.helpers import build, make_batch, terms_of, tiny_distiller, tiny_segmentor
 
 
@@ -208,3 +210,18 @@ def test_the_model_and_the_batches_are_left_as_they_were():
     for sample, before in zip(batch['data_samples'], kept['data_samples'], strict=True):
         assert torch.equal(sample.gt_sem_seg.data, before.gt_sem_seg.data)
         assert sample.metainfo == before.metainfo
+
+
+def test_levels_of_a_pyramid_are_weighed_one_by_one():
+    """MGD sums over the map: the finest level has the most to say."""
+    DefaultScope.get_instance('gradients', scope_name='mmdet')
+    terms = dict(feature=dict(tap='neck', loss=dict(type='mmkd.MGDLoss'), weight=3.))
+    model = build(det_distiller(terms))
+    rows = measure(model, [det_batch(seed=0), det_batch(seed=1)])['rows']
+    levels = [f'feature.stride {2 ** i}' for i in range(3, 8)]
+    assert [name for name in rows if name.startswith('feature.')] == levels
+    assert sum(rows[name]['weighted']['mean'] for name in levels) == pytest.approx(
+        rows['feature']['weighted']['mean'], rel=1e-5)
+    assert rows[levels[0]]['weighted']['mean'] > 3 * rows[levels[1]]['weighted']['mean']
+    assert rows['feature']['suggested'] and all(rows[name]['suggested'] is None for name in levels)
+    assert model.distiller['feature'].level_values is None
