@@ -60,7 +60,8 @@ def assign(head, family, sizes, data_samples):
     device = next(head.parameters()).device
     if points:
         return by_points(head, sizes, truth, device)
-    return by_anchors(head, family, sizes, truth, ignored, metas, device)
+    with torch.random.fork_rng(devices=[]):  # the draws of the student's own sampler stay its own
+        return by_anchors(head, family, sizes, truth, ignored, metas, device)
 
 
 def by_anchors(head, family, sizes, truth, ignored, metas, device):

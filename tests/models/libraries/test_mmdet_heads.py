@@ -220,6 +220,18 @@ def test_a_copy_is_the_same_view_and_a_pickle_has_no_weights():
         pickle.loads(data).strides  # noqa: B018
 
 
+def test_the_draws_of_an_rpn_do_not_disturb_those_of_the_training():
+    head = view(build_head('RPNHead'))
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = head.assign([(8, 8), (4, 4), (2, 2)], samples())
+    assert torch.equal(torch.rand(3), expected)
+    torch.manual_seed(6)
+    other = head.assign([(8, 8), (4, 4), (2, 2)], samples())
+    assert not torch.equal(first.label_weights[0], other.label_weights[0]), 'it does draw'
+
+
 def test_what_it_cannot_do_is_refused():
     with pytest.raises(ValueError, match='Detector has no dense head.*RetinaHead, ATSSHead, GFL'):
         dense_head(Detector())
