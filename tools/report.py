@@ -8,7 +8,8 @@
                                                         configs/comparisons/camvid
 
 Nobody types a result: --record reads it, with its evidence (log, commit, seed, sha256 of the
-weights), from the work dir. Published numbers are those of configs/seg/survey_rows.csv.
+weights), from the work dir. Published numbers are those of configs/seg/survey_rows.csv and
+configs/det/published_rows.csv.
 """
 import argparse
 import os
@@ -19,7 +20,7 @@ from mmkd.apis import config_root
 from mmkd.results import metafiles, published, reference, tables
 from mmkd.results.comparison import recorded
 from mmkd.results.evidence import collect
-from mmkd.results.metafiles import EVIDENCE, NOT_RUN, PUBLISHED
+from mmkd.results.metrics import metric_of
 
 #: page -> measurements shown there: marker -> the file a script wrote
 MEASURED = {'README.md': {'demo': 'benchmarks/results/demo.md'},
@@ -93,7 +94,8 @@ class Report:
     def pages(self):
         """{path: {marker: table}} of every page with generated tables."""
         pages = {os.path.join(os.path.dirname(path), 'README.md'):
-                 {'results': tables.results_table(meta)}
+                 {'results': tables.results_table(meta, published.left_out(self.configs, path,
+                                                                           meta))}
                  for path, meta in self.metas.items()}
         pages[os.path.join(self.root, 'README.md')] = {
             'methods': tables.methods_table(self.metas, self.root)}
@@ -147,25 +149,12 @@ class Report:
 
     def check_results(self):
         for path, _, model in self.rows():
-            where, result = f"{self.name(path)}: {model['Name']}", model['Results'][0]
-            numbers = result.get('Metrics') or {}
-            self.problems += [f'{where}: {key!r} is not a number' for key in PUBLISHED
-                              if not isinstance(numbers.get(key), float)]
-            ours = result.get('Ours')
-            if ours == NOT_RUN:
-                continue
-            if not isinstance(ours, dict) or not isinstance(ours.get('mIoU'), float):
-                self.problems.append(f"{where}: Ours is neither {NOT_RUN!r} nor a measured mIoU")
-                continue
-            evidence = ours.get('Evidence') or {}
-            missing = [key for key in EVIDENCE if evidence.get(key) in (None, '')]
-            if missing:
-                self.problems.append(f"{where}: our {ours['mIoU']} has no {', '.join(missing)}; "
-                                     'record it with --record')
+            for result in model['Results']:
+                self.problems += [f"{self.name(path)}: {model['Name']}: {line}"
+                                  for line in metafiles.result_problems(result)]
 
     def check_published(self, survey=None):
-        self.problems += published.problems(
-            os.path.join(self.configs, 'seg', 'survey_rows.csv'), self.rows(), self.name, survey)
+        self.problems += published.problems(self.configs, self.rows(), self.name, survey)
 
     def check_comparisons(self):
         self.problems += [f'{self.name(path)}: {name}: {line}'
@@ -192,10 +181,12 @@ def record(report, config, work_dir, git_sha, best):
     for _, _, model in report.rows():
         path = os.path.join(report.root, model['Config'])
         if os.path.isfile(path) and os.path.samefile(path, config):
-            ours = collect(config, work_dir, model['Metadata']['Batch Size'], report.root,
-                           git_sha, best)
-            model['Results'][0]['Ours'] = ours
-            print(f"{model['Name']}: mIoU {ours['mIoU']}")
+            metrics = [metric_of(result) for result in model['Results']]
+            scores, evidence = collect(config, work_dir, metrics, model['Metadata']['Batch Size'],
+                                       report.root, git_sha, best)
+            for result, metric in zip(model['Results'], metrics, strict=True):
+                result['Ours'] = {metric.name: scores[metric.name], 'Evidence': dict(evidence)}
+                print(f"{model['Name']}: {metric.name} {scores[metric.name]}")
             return
     raise ValueError(f'{config} has no row in a metafile')
 

@@ -17,12 +17,13 @@ _COMPARED = ('model', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'train_da
 _FREE = ('data_root', 'num_workers', 'persistent_workers', 'pin_memory', '_scope_')
 
 
-def collect(config, work_dir, batch_size, root, git_sha=None, best=False):
-    """``dict(mIoU=..., Evidence=...)`` of a finished training.
+def collect(config, work_dir, metrics, batch_size, root, git_sha=None, best=False):
+    """({metric's name: value}, evidence) of a finished training.
 
     Args:
         config (str): The config that the number is for.
         work_dir (str): Where mmengine wrote logs and checkpoints.
+        metrics (list of Metric): What is wanted; the first says which evaluation is best.
         batch_size (int): Pictures per step on all GPUs that the config means.
         root (str): The repository.
         git_sha (str, optional): Commit that was trained; default: the work dir's own record
@@ -33,44 +34,45 @@ def collect(config, work_dir, batch_size, root, git_sha=None, best=False):
         FileNotFoundError: No evaluation, log or checkpoint there.
         ValueError: The training was not of this config, or its seed or commit is unknown.
     """
-    run, score, step = _evaluation(work_dir, best)
+    run, record = _evaluation(work_dir, metrics, best)
+    step = int(record['step'])
     run_config = _run_config(work_dir, run)
     wrong = differences(read_config(config), run_config)
     if wrong:
         raise ValueError(f'{work_dir} is no training of {config}:\n  ' + '\n  '.join(wrong[:8]))
     log = _log(run)
     _check_batch(log, run_config, batch_size)
-    checkpoint = _checkpoint(work_dir, step)
+    unit = 'epoch' if run_config.train_cfg.get('max_iters') is None else 'iter'
+    checkpoint = _checkpoint(work_dir, unit, step, metrics[0])
     meta = safe_load(checkpoint).get('meta', {})
     seed = meta.get('seed', (run_config.get('randomness') or {}).get('seed'))
     if not isinstance(seed, int):
         raise ValueError(f'{checkpoint} does not say which seed it was trained with')
-    if meta.get('iter') not in (None, step):
-        raise ValueError(f"{checkpoint} is of iteration {meta['iter']}, the evaluation of {step}")
-    return {'mIoU': round(float(score), 2), 'Evidence': {
+    if meta.get(unit) not in (None, step):
+        raise ValueError(f'{checkpoint} is of {unit} {meta[unit]}, the evaluation of {step}')
+    return {metric.name: metric.of(record[metric.key]) for metric in metrics}, {
         'Log': os.path.relpath(log, root) if _inside(log, root) else log,
         'Git SHA': git_sha or run_config.get('git_sha') or clean_head(root),
         'Seed': seed,
         'Checkpoint SHA256': sha256(checkpoint),
-        'Iteration': step,
-        'Evaluation': 'best' if best else 'last'}}
+        {'iter': 'Iteration', 'epoch': 'Epoch'}[unit]: step,
+        'Evaluation': 'best' if best else 'last'}
 
 
-def _evaluation(work_dir, best):
-    """(folder of the run, mIoU, iteration)."""
+def _evaluation(work_dir, metrics, best):
+    """(folder of the run, what an evaluation logged)."""
     found = []
     for path in sorted(glob.glob(os.path.join(work_dir, '*', 'vis_data', 'scalars.json'))):
         with open(path, encoding='utf-8') as file:
-            for line in filter(str.strip, file):
-                record = json.loads(line)
-                if 'mIoU' in record:
-                    found.append((os.path.dirname(os.path.dirname(path)), record['mIoU'],
-                                  int(record['step'])))
+            found += [(os.path.dirname(os.path.dirname(path)), record)
+                      for record in map(json.loads, filter(str.strip, file))
+                      if all(metric.key in record for metric in metrics)]
     if not found:
-        raise FileNotFoundError(f'{work_dir} holds no evaluation: no mIoU in any '
+        raise FileNotFoundError(f'{work_dir} holds no evaluation: no '
+                                f"{' and '.join(metric.key for metric in metrics)} in any "
                                 '<time>/vis_data/scalars.json')
     # Runs sort by time; a resumed training has several.
-    return max(found, key=lambda item: item[1]) if best else found[-1]
+    return max(found, key=lambda item: item[1][metrics[0].key]) if best else found[-1]
 
 
 def _run_config(work_dir, run):
@@ -88,8 +90,8 @@ def _log(run):
     return logs[0]
 
 
-def _checkpoint(work_dir, step):
-    names = [f'iter_{step}.pth', f'best_mIoU_iter_{step}.pth', f'epoch_{step}.pth']
+def _checkpoint(work_dir, unit, step, metric):
+    names = [f'{unit}_{step}.pth', f"best_{metric.key.replace('/', '_')}_{unit}_{step}.pth"]
     for name in names:
         if os.path.isfile(os.path.join(work_dir, name)):
             return os.path.join(work_dir, name)

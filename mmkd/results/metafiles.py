@@ -16,12 +16,11 @@ import yaml
 from mmengine.config import utils as mmengine_config_utils
 
 from ..utils.configs import read_config
+from ..utils.recipes import TASKS
+from .metrics import METRICS, metric_of
 
 NOT_RUN = 'not run'
-TEACHER, STUDENT, DISTILLED = PUBLISHED = (
-    'Teacher mIoU (published)', 'Student mIoU (published)', 'mIoU (published)')
 EVIDENCE = ('Log', 'Git SHA', 'Seed', 'Checkpoint SHA256')
-_TASKS = ('seg', 'det', 'det3d')
 
 
 class _Dumper(yaml.SafeDumper):
@@ -35,14 +34,17 @@ class _Dumper(yaml.SafeDumper):
 
 
 def metafile_paths(configs):
-    return sorted(path for task in _TASKS
-                  for path in glob.glob(os.path.join(configs, task, '*', 'metafile.yml')))
+    return _of_methods(configs, 'metafile.yml')
 
 
 def leaf_paths(configs):
     """The configs that need a row in a metafile."""
-    return sorted(path for task in _TASKS
-                  for path in glob.glob(os.path.join(configs, task, '*', '*.py')))
+    return _of_methods(configs, '*.py')
+
+
+def _of_methods(configs, pattern):
+    return [path for task in TASKS
+            for path in sorted(glob.glob(os.path.join(configs, task, '*', pattern)))]
 
 
 def read_metafiles(configs):
@@ -71,6 +73,29 @@ def read_metafile(path):
     return data
 
 
+def result_problems(result):
+    """What is wrong with one entry of ``Results``, one line each."""
+    try:
+        metric = metric_of(result)
+    except ValueError as error:
+        return [str(error)]
+    numbers, ours = result['Metrics'], result.get('Ours')
+    # A source may give no number for its teacher.
+    lines = [f'{key!r} is not a number' for key in metric.published
+             if not isinstance(numbers.get(key), float)
+             and (key != metric.published[0] or key in numbers)]
+    if ours == NOT_RUN:
+        return lines
+    if not isinstance(ours, dict) or not isinstance(ours.get(metric.name), float):
+        return [*lines, f'Ours is neither {NOT_RUN!r} nor a measured {metric.name}']
+    evidence = ours.get('Evidence') or {}
+    missing = [key for key in EVIDENCE if evidence.get(key) in (None, '')]
+    if missing:
+        lines.append(f"our {ours[metric.name]} has no {', '.join(missing)}; record it with "
+                     '--record')
+    return lines
+
+
 def dump(data):
     """The text of a metafile."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96)
@@ -93,7 +118,8 @@ def write_if_changed(path, text):
 def zoo_indices_read_once():
     """While it lasts, many configs are read quickly.
 
-    For every ``mmseg::`` base, mmengine parses all of mmseg's metafiles again (half a second).
+    For every ``mmseg::`` or ``mmdet::`` base, mmengine parses all of the library's metafiles
+    again (half a second).
     """
     load = mmengine_config_utils.load
     mmengine_config_utils.load = functools.cache(load)
@@ -116,28 +142,47 @@ def derive(path, root):
     return {
         'Training Data': _data_name(cfg.train_dataloader.dataset),
         'Batch Size': (int(gpus[1]) if gpus else 1) * cfg.train_dataloader.batch_size,
-        'Iterations': cfg.train_cfg.max_iters,
-        'Teacher': _teacher(cfg.model.teacher),
+        **_length(cfg.train_cfg),
+        'Teacher': _teacher(cfg.model.teacher, root),
         'Student': {'Config': _student(path, root)},
         'Distillations': {name: _term(term) for name, term in cfg.model.distillations.items()
                           if term is not None},
     }
 
 
+#: type of a dataset -> what it is called, when it stands alone or with others
+_DATA = dict(CityscapesDataset=['Cityscapes'], CocoDataset=['COCO'],
+             PascalVOCDataset=['Pascal VOC 2012', 'Pascal VOC 2012 + Aug'],
+             VOCDataset=['Pascal VOC 2007', 'Pascal VOC 2007 + 2012'])
+
+
 def _data_name(dataset):
+    while 'dataset' in dataset:  # repeated, or mixed with other pictures of itself
+        dataset = dataset['dataset']
     parts = dataset.get('datasets', [dataset])
-    name = dict(CityscapesDataset='Cityscapes', PascalVOCDataset='Pascal VOC 2012')[
-        parts[0].type.rpartition('.')[2]]
-    return f'{name} + Aug' if len(parts) > 1 else name
+    return _DATA[parts[0].type.rpartition('.')[2]][len(parts) > 1]
 
 
-def _teacher(teacher):
-    data = {'Config': teacher.config, 'Weights': teacher.checkpoint}
-    if '::' in teacher.config:
+def _length(train_cfg):
+    if train_cfg.get('max_iters') is not None:
+        return {'Iterations': train_cfg.max_iters}
+    return {'Epochs': train_cfg.max_epochs}
+
+
+def _teacher(teacher, root):
+    data = {'Config': _in_repository(teacher.config, root),
+            'Weights': _in_repository(teacher.checkpoint, root)}
+    if '::' in teacher.config and '://' in teacher.checkpoint:
         package, config = teacher.config.split('::')
-        data['Metrics'] = {'mIoU': _zoo_result(package, os.path.dirname(config),
-                                               teacher.checkpoint)}
+        data['Metrics'] = _zoo_results(package, os.path.dirname(config), teacher.checkpoint)
     return data
+
+
+def _in_repository(path, root):
+    """A file of the repository by its path there; anything else as it is."""
+    if not os.path.isabs(path):
+        return path
+    return os.path.relpath(path, root).replace(os.sep, '/')
 
 
 @functools.cache
@@ -151,13 +196,14 @@ def _zoo(package, folder):
     return models
 
 
-def _zoo_result(package, folder, weights):
-    """The mIoU that the zoo itself gives for these weights."""
+def _zoo_results(package, folder, weights):
+    """{metric: value} that the zoo itself gives for these weights."""
     for model in _zoo(package, folder):
         if model.get('Weights') == weights:
             results = model['Results']
-            results = results[0] if isinstance(results, list) else results
-            return results['Metrics']['mIoU']
+            results = results if isinstance(results, list) else [results]
+            return {name: float(value) for result in results
+                    for name, value in result['Metrics'].items() if name in METRICS}
     raise ValueError(f"{weights!r} is none of the weights in {package}'s metafile of {folder!r}")
 
 
@@ -176,6 +222,10 @@ def _student(path, root):
 
 
 def _term(term):
-    taps = [term.get(f'{side}_tap', term.get('tap')) for side in ('student', 'teacher')]
+    taps = [_tap(term.get(f'{side}_tap', term.get('tap'))) for side in ('student', 'teacher')]
     return {'Tap': taps[0] if taps[0] == taps[1] else ' / '.join(taps),
             'Loss': term.loss.type, 'Weight': term.get('weight', 1.)}
+
+
+def _tap(tap):
+    return tap if isinstance(tap, str) else ', '.join(dict.fromkeys(tap.values()))

@@ -2,7 +2,8 @@
 import os
 import re
 
-from .metafiles import DISTILLED, NOT_RUN, STUDENT, TEACHER
+from .metafiles import NOT_RUN
+from .metrics import metric_of
 
 
 def begin(name):
@@ -28,47 +29,64 @@ def put_between(text, name, table, where):
 
 
 def table(header, rows):
-    """A Markdown table; numbers to the right."""
-    align = ['---:' if rows and all(re.fullmatch(r'[-+]?[\d.]+|not run.*', str(row[i]))
+    """A Markdown table; numbers to the right ('-' is a number that is not known)."""
+    align = ['---:' if rows and all(re.fullmatch(r'[-+]?[\d.]+|-|not run.*', str(row[i]))
                                     for row in rows) else '---' for i in range(len(header))]
     return '\n'.join('| ' + ' | '.join(map(str, row)) + ' |' for row in [header, align, *rows])
 
 
-def results_table(meta):
-    """One row per config of a method, and the notes under it."""
+def results_table(meta, left_out=()):
+    """One row per result of a method's configs, with notes, and the rows that have no config.
+
+    Args:
+        meta (dict): The method's metafile.
+        left_out (iterable of Row): Published rows that no config here is for.
+    """
+    results = [(model, result) for model in meta['Models'] for result in model['Results']]
+    metrics = [metric_of(result) for _, result in results] + [row.metric for row in left_out]
+    several = len(set(metrics)) > 1
     rows, notes = [], []
-    for model in meta['Models']:
-        result, teacher = model['Results'][0], model['Metadata']['Teacher']
-        marks = []
+    for (model, result), metric in zip(results, metrics, strict=False):
         for note in result.get('Notes', []):
             if note not in notes:
                 notes.append(note)
-            marks.append(str(notes.index(note) + 1))
-        numbers = result['Metrics']
-        source = result['Source']
+        marks = [str(notes.index(note) + 1) for note in result.get('Notes', [])]
+        numbers = [result['Metrics'].get(key) for key in metric.published]
+        zoo = model['Metadata']['Teacher'].get('Metrics', {})
         rows.append([
             f"[{short_name(model['Name'])}]({os.path.basename(model['Config'])})",
             result['Dataset'],
-            f"{source['Teacher']} → {source['Student']}",
-            *(f'{numbers[key]:.2f}' for key in (TEACHER, STUDENT, DISTILLED)),
-            f'{numbers[DISTILLED] - numbers[STUDENT]:+.2f}',
-            f"{teacher['Metrics']['mIoU']:.2f}" if 'Metrics' in teacher else '',
+            *([metric.name] if several else []),
+            f"{result['Source']['Teacher']} → {result['Source']['Student']}",
+            *_numbers(metric, numbers),
+            metric.text(zoo.get(metric.name)) or '-',
             ours(result),
             ', '.join(marks)])
-    header = ['Config', 'Data', 'Pair (published)', 'Teacher', 'Student', 'Distilled', 'Gain',
-              "Zoo teacher's", 'Ours', 'Notes']
-    lines = [table(header, rows)]
+    header = ['Data', *(['Metric'] if several else []), 'Pair (published)', 'Teacher', 'Student',
+              'Distilled', 'Gain']
+    lines = [table(['Config', *header, "Zoo teacher's", 'Ours', 'Notes'], rows)]
     if notes:
         lines += ['', *(f'{i}. {note}' for i, note in enumerate(notes, 1))]
+    if left_out:
+        lines += ['', 'Published, without a config here:', '', table([*header, 'Why'], [
+            [row.data, *([row.metric.name] if several else []),
+             f'{row.teacher} → {row.student}', *_numbers(row.metric, row.numbers), row.why]
+            for row in left_out])]
     return '\n'.join(lines)
+
+
+def _numbers(metric, numbers):
+    """Teacher, student, distilled and gain, as text."""
+    return [*(metric.text(number) or '-' for number in numbers),
+            f'{numbers[2] - numbers[1]:+.{metric.digits}f}']
 
 
 def ours(result):
     """What was measured here, with where it comes from."""
     if result['Ours'] == NOT_RUN:
         return NOT_RUN
-    evidence = result['Ours']['Evidence']
-    return (f"{result['Ours']['mIoU']:.2f} (seed {evidence['Seed']}, "
+    metric, evidence = metric_of(result), result['Ours']['Evidence']
+    return (f"{metric.text(result['Ours'][metric.name])} (seed {evidence['Seed']}, "
             f"`{evidence['Git SHA'][:7]}`, weights `{evidence['Checkpoint SHA256'][:8]}`)")
 
 
@@ -83,9 +101,10 @@ def methods_table(metas, root):
     for path, meta in metas.items():
         collection, models = meta['Collections'][0], meta['Models']
         folder = os.path.relpath(os.path.dirname(path), root).replace(os.sep, '/')
-        taps = dict.fromkeys(term['Tap'] for model in models
-                             for term in model['Metadata']['Distillations'].values())
-        data = dict.fromkeys(model['Results'][0]['Dataset'] for model in models)
+        taps = dict.fromkeys(tap for model in models
+                             for term in model['Metadata']['Distillations'].values()
+                             for tap in re.split(', | / ', term['Tap']))
+        data = dict.fromkeys(result['Dataset'] for model in models for result in model['Results'])
         run = sum(model['Results'][0]['Ours'] != NOT_RUN for model in models)
         rows.append([f"[{collection['Name']}]({folder}/README.md)",
                      f"[{collection['Paper']['Title']}]({collection['Paper']['URL']})",
