@@ -6,7 +6,7 @@ from ..utils.config_files import config_root
 from ..utils.configs import copy_config, is_distiller, load_model_config, read_config, settle
 from ..utils.custom_modules import imports_of, join_imports
 from ..utils.provenance import clean_head
-from ..utils.recipes import join_terms, read_recipe, recipe_names
+from ..utils.recipes import join_terms, read_recipe, recipe_names, task_of
 from .amp import use_stock_amp
 from .slips import check_model, need_model
 
@@ -18,7 +18,8 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
         student, teacher (str): Config paths or ``mmseg::`` names. Data, schedule and
             everything else come from the student's.
         recipe (str | list of str): Names of recipes, or paths of files with
-            ``distillations``; several are joined (:func:`join_recipes`), as in 'cwd,at'.
+            ``distillations``; several are joined (:func:`join_recipes`), as in 'cwd,at'. A name
+            that segmentation and detection both have means that of the student's library.
         teacher_checkpoint (str, optional): The teacher's weights.
         allow_random (bool): Accept a teacher without weights.
 
@@ -36,11 +37,12 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
             problems.append(error)
         return None
 
-    distillations = tried(join_terms, names)
     cfg = tried(read_config, student, 'student')
     if cfg is not None and cfg.get('model') is None:
         problems.append(ValueError(f'student: {student!r} has no model'))
     tried(read_config, teacher, 'teacher')
+    task = task_of(cfg or {})
+    distillations = tried(join_terms, names, None, (), task)
     if len(problems) > 1:
         raise ValueError('\n'.join(map(str, problems)))
     if problems:
@@ -54,7 +56,7 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
         type='mmkd.OfflineDistiller', student=cfg.model, distillations=distillations,
         teacher=dict(config=teacher, checkpoint=teacher_checkpoint, allow_random=allow_random))
     # A recipe's loss may be a class of the user's.
-    join_imports(cfg, [cfg, *map(read_recipe, names)])
+    join_imports(cfg, [cfg, *(read_recipe(name, (), task) for name in names)])
     return cfg
 
 

@@ -10,15 +10,51 @@ from .config_files import config_root, read_file
 from .hints import did_you_mean
 from .paths import search
 
+#: folder of recipes -> the library for whose models they are
+TASKS = dict(seg='mmseg', det='mmdet', det3d='mmdet3d')
 
-def recipes():
-    """Recipe name -> file of the recipes that come with mmkd."""
-    files = glob.glob(os.path.join(config_root(), '_base_', 'recipes', '*', '*.py'))
-    return {os.path.splitext(os.path.basename(f))[0]: f for f in sorted(files)}
+
+def recipes(task='seg'):
+    """Recipe name -> file of the recipes that come with mmkd.
+
+    A name that several folders of recipes have (``cwd``) means the one of ``task``; the others'
+    are called with their folder (``det/cwd``).
+    """
+    found = {}
+    # False sorts before True: the task's own recipes come first.
+    for name, file in sorted(_files().items(), key=lambda item: not item[0].startswith(f'{task}/')):
+        plain = name.partition('/')[2]
+        found[name if plain in found else plain] = file
+    return found
+
+
+def _files():
+    """'<task>/<name>' -> file, of every recipe that comes with mmkd."""
+    root = os.path.join(config_root(), '_base_', 'recipes')
+    files = sorted(glob.glob(os.path.join(root, '*', '*.py')))
+    return {os.path.splitext(os.path.relpath(file, root))[0].replace(os.sep, '/'): file
+            for file in files}
+
+
+def task_of(cfg):
+    """The task of a config's model, by its library: 'seg', 'det' or 'det3d'.
+
+    'seg' where the config names no library.
+    """
+    model = cfg.get('model')
+    kind = model.get('type') if isinstance(model, dict) else None
+    scopes = [str(kind).partition('.')[0], cfg.get('default_scope')]
+    return next((task for scope in scopes for task, library in TASKS.items()
+                 if scope == library), 'seg')
 
 
 def join_recipes(*names, **changes):
     """The terms of one or several recipes, for ``distillations`` of a config or in code.
+
+    Segmentation and detection have some recipes of the same name (``cwd``). In a config, the
+    student's library decides (``default_scope`` in it or in its ``_base_``); in code, and in a
+    config that names no library, it is segmentation's. ``seg/cwd`` and ``det/cwd`` are always
+    what they say.
 
     Terms that two recipes have under the same name and with the same content are one. With
     another content, the first recipe's keeps its name and the later one's is called
@@ -39,18 +75,20 @@ def join_recipes(*names, **changes):
         FileNotFoundError: There is no such recipe; the message names near ones.
         ValueError: A recipe defines no terms, or a change is of a term that is not there.
     """
-    # mmengine runs a config as a file of that name.
-    writer = os.path.abspath(sys._getframe(1).f_code.co_filename)
-    return join_terms(names, changes, [os.path.dirname(writer), os.getcwd()])
+    # mmengine runs a config as a file of that name, with what its bases say in '_base_'.
+    writer = sys._getframe(1)
+    base = writer.f_globals.get('_base_')
+    config = {**(base if isinstance(base, dict) else {}), **writer.f_globals}
+    folder = os.path.dirname(os.path.abspath(writer.f_code.co_filename))
+    return join_terms(names, changes, [folder, os.getcwd()], task_of(config))
 
 
-def join_terms(names, changes=None, folders=()):
-    """As :func:`join_recipes`, with paths looked for in ``folders``."""
+def join_terms(names, changes=None, folders=(), task='seg'):
+    """As :func:`join_recipes`, with paths looked for in ``folders``, for models of ``task``."""
     names = recipe_names(*names)
     terms, versions = {}, {}  # versions: name in a recipe -> the different terms of that name
     for name in names:
-        file = name if name in recipes() or '::' in name else search(name, folders)
-        for key, term in _read_terms(file, name).items():
+        for key, term in _read_terms(name, folders, task).items():
             known = versions.setdefault(key, [])
             if term in known:
                 continue
@@ -84,18 +122,28 @@ def _stem(name):
     return re.sub(r'\W', '_', os.path.splitext(os.path.basename(name))[0])
 
 
-def read_recipe(name):
+def read_recipe(name, folders=(), task='seg'):
     """The Config of a recipe, from its name or the path of its file."""
-    known = recipes()
-    if name not in known and not os.path.isfile(name) and not (
-            '::' in name or os.sep in name or name.endswith('.py')):
+    return read_file(_file(name, folders, task), 'recipe')
+
+
+def _file(name, folders, task):
+    known, files = recipes(task), _files()
+    if name in known or name in files:
+        return known.get(name) or files[name]
+    if '::' in name:
+        return name
+    path = search(name, folders)
+    folder, _, plain = name.replace(os.sep, '/').rpartition('/')
+    a_name = folder in ('', *TASKS) and not plain.endswith('.py')
+    if a_name and not os.path.isfile(path):
         raise FileNotFoundError(f"there is no recipe {name!r} (there is {', '.join(known)})"
-                                + did_you_mean(name, known))
-    return read_file(known.get(name, os.path.expanduser(name)), 'recipe')
+                                + did_you_mean(name, files if folder else known))
+    return path
 
 
-def _read_terms(file, name):
-    terms = read_recipe(file).get('distillations')
+def _read_terms(name, folders, task):
+    terms = read_recipe(name, folders, task).get('distillations')
     if not isinstance(terms, dict):
         raise ValueError(f'recipe {name!r} defines no distillations'
                          + ('' if terms is None else f' by name: it has {terms!r}'))
