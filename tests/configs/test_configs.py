@@ -1,51 +1,35 @@
-"""Every config that mmkd ships: short, complete, and able to train.
+"""Every config that mmkd ships is known, short, complete and used.
 
-The networks keep their structure and lose their width, so that one training step of every
-config takes a second.
+What the configs of a task must be like, and that they train: test_seg_configs.py and
+test_det_configs.py.
 """
-import copy
-import functools
-import glob
 import os
 import re
 from collections import Counter
 
 import pytest
-import torch
-from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
-from mmengine.structures import PixelData
-from mmseg.structures import SegDataSample
 
 from mmkd.apis.classes import heads
 from mmkd.results.metafiles import read_metafiles, zoo_indices_read_once
-from mmkd.utils.configs import load_model_config, read_config
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CONFIGS = os.path.join(ROOT, 'configs')
-#: folders of fragments, which hold no model or no data
-PARTS = ('recipes', 'models', 'datasets', 'schedules', 'runtime')
-SIZE = (64, 64)
+from .common import (
+    ALL,
+    COMPARISONS,
+    CONFIGS,
+    DEMO,
+    FRAGMENTS,
+    LEAVES,
+    STUDENTS,
+    TEACHERS,
+    read,
+)
+
+ROWS = [model['Config'] for meta in read_metafiles(CONFIGS).values() for model in meta['Models']]
 
 # mmengine's reading of configs warns about pkg_resources.
 pytestmark = pytest.mark.filterwarnings('ignore')
-
-
-def found(*patterns):
-    return sorted(os.path.relpath(path, CONFIGS) for pattern in patterns
-                  for path in glob.glob(os.path.join(CONFIGS, pattern), recursive=True))
-
-
-ALL = found('**/*.py')
-FRAGMENTS = [path for path in ALL if path.startswith(tuple(
-    os.path.join('_base_', part) + os.sep for part in PARTS))]
-STUDENTS = found('_base_/students/*.py')
-LEAVES = found('seg/*/*.py', 'det/*/*.py', 'det3d/*/*.py')
-DEMO = found('demo/**/*.py')  # run as a whole by `make demo` and its test
-COMPARISONS = found('comparisons/**/*.py')  # a teacher there may need a package of its own
-ROWS = [model['Config'] for meta in read_metafiles(CONFIGS).values() for model in meta['Models']]
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -54,21 +38,12 @@ def quick():
         yield
 
 
-@functools.cache
-def parsed(path):
-    return Config.fromfile(os.path.join(CONFIGS, path))
-
-
-def read(path):
-    return copy.deepcopy(parsed(path))
-
-
 def test_no_config_is_left_out():
-    known = Counter(FRAGMENTS + STUDENTS + LEAVES + DEMO + COMPARISONS)
+    known = Counter(FRAGMENTS + STUDENTS + TEACHERS + LEAVES + DEMO + COMPARISONS)
     assert sorted(known) == ALL
     assert set(known.values()) == {1}
     assert sorted(ROWS) == sorted(f'configs/{path}' for path in LEAVES)
-    assert len(ROWS) >= 24
+    assert len(ROWS) >= 24 + 50
 
 
 @pytest.mark.parametrize('path', [path for path in COMPARISONS if os.path.basename(path)
@@ -85,9 +60,9 @@ def test_what_a_comparison_names_is_whole(path):
                    cfg.distillations.values())
 
 
-def test_every_student_base_is_used():
+def test_every_student_and_teacher_base_is_used():
     used = ''.join(open(os.path.join(CONFIGS, path), encoding='utf-8').read() for path in LEAVES)
-    assert [path for path in STUDENTS if path not in used] == []
+    assert [path for path in STUDENTS + TEACHERS if path not in used] == []
 
 
 @pytest.mark.parametrize('path', LEAVES)
@@ -95,168 +70,5 @@ def test_leaf_is_short_and_holds_no_detail(path):
     with open(os.path.join(CONFIGS, path), encoding='utf-8') as file:
         text = file.read()
     assert len(text.splitlines()) <= 20
-    assert not re.search(r'channels|tap\b|backbone|decode_head|auxiliary_head|layer\d', text)
-
-
-@pytest.mark.parametrize('path', LEAVES)
-def test_leaf_says_what_its_name_says(path):
-    """<method>_<teacher>_<student>_<gpus>xb<batch>-<iterations>k_<data>-<height>x<width>"""
-    folder, name = os.path.split(path)
-    name = re.fullmatch(
-        r'(?P<method>\w+)_(?P<teacher>[\w-]+)_(?P<student>[\w-]+)_\d+xb(?P<batch>\d+)-'
-        r'(?P<kilo>\d+)k_(?P<data>\w+)-(?P<h>\d+)x(?P<w>\d+)\.py', name)
-    assert name['method'] == os.path.basename(folder)
-    cfg = read(path)
-    assert cfg.model.type == 'mmkd.OfflineDistiller'
-    assert cfg.train_dataloader.batch_size == int(name['batch'])
-    assert cfg.train_cfg.max_iters // 1000 == int(name['kilo'])
-    assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
-    crop = (int(name['h']), int(name['w']))
-    dataset = cfg.train_dataloader.dataset
-    parts = dataset.get('datasets', [dataset])
-    assert {tuple(step.crop_size) for part in parts for step in part.pipeline
-            if step.type == 'RandomCrop'} == {crop}
-    assert tuple(cfg.model.student.data_preprocessor.size) == crop
-    wanted = dict(cityscapes=['CityscapesDataset'], voc12=['PascalVOCDataset'],
-                  voc12aug=['PascalVOCDataset'] * 2)[name['data']]
-    assert [part.type for part in parts] == wanted
-    assert head_of(cfg.model.student) == name['student']
-    assert head_of(load_model_config(cfg.model.teacher.config)[0]) == name['teacher']
-    classes = 19 if name['data'] == 'cityscapes' else 21
-    for model in (cfg.model.student, load_model_config(cfg.model.teacher.config)[0]):
-        assert model.decode_head.num_classes == classes
-        assert not model.get('auxiliary_head') or model.auxiliary_head.num_classes == classes
-    hooks = [hook for hook in cfg.custom_hooks if hook.type == 'mmkd.ExactResumeHook']
-    assert len(hooks) == 1
-
-
-def head_of(model):
-    """'deeplabv3-r18' of a model config."""
-    head = dict(ASPPHead='deeplabv3', DepthwiseSeparableASPPHead='deeplabv3plus',
-                PSPHead='pspnet')[model.decode_head.type]
-    depth = model.backbone.get('depth')
-    return f'{head}-r{depth}' if depth else f'{head}-mv2'
-
-
-# ---- one training step -----------------------------------------------------------------
-def shrink(model):
-    """The same network, narrow; in place."""
-    model.pretrained = None
-    model.data_preprocessor.size = SIZE
-    backbone, head, aux = model.backbone, model.decode_head, model.get('auxiliary_head')
-    if 'depth' in backbone:
-        backbone.depth = min(backbone.depth, 50)
-        backbone.update(stem_channels=8, base_channels=8)
-        widths = [8 * 2 ** stage * (4 if backbone.depth >= 50 else 1) for stage in range(4)]
-    else:
-        backbone.widen_factor = 0.25
-        widths = [8, 8, 24, 80]
-    head.update(in_channels=widths[-1], channels=16)
-    if 'c1_in_channels' in head:
-        head.update(c1_in_channels=widths[0], c1_channels=4)
-    if aux:
-        aux.update(in_channels=widths[2], channels=8)
-    return model
-
-
-def batch_of(num_classes):
-    generator = torch.Generator().manual_seed(0)
-    inputs, samples = [], []
-    for _ in range(2):
-        inputs.append(torch.randint(0, 256, (3, *SIZE), generator=generator, dtype=torch.uint8))
-        labels = torch.randint(0, num_classes, (1, *SIZE), generator=generator)
-        labels[:, :8] = 255
-        sample = SegDataSample(metainfo=dict(img_shape=SIZE, ori_shape=SIZE, pad_shape=SIZE))
-        sample.gt_sem_seg = PixelData(data=labels)
-        samples.append(sample)
-    return dict(inputs=inputs, data_samples=samples)
-
-
-def train_one_step(cfg, model_cfg, num_classes):
-    """The model after one step, and what it logged."""
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = ROOT_MODELS.build(model_cfg)
-        model.init_weights()
-        model.train()
-        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    before = [p.detach().clone() for p in model.parameters()]
-    losses = model(**model.data_preprocessor(batch_of(num_classes), True), mode='loss')
-    total, logged = model.parse_losses(losses)
-    wrapper.backward(total)
-    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] \
-        == []
-    wrapper.step()
-    assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-    assert all(torch.isfinite(p).all() for p in model.parameters())
-    assert all(torch.isfinite(torch.as_tensor(value)).all() for value in logged.values()), logged
-    return model, logged
-
-
-@pytest.mark.parametrize('path', LEAVES)
-def test_leaf_takes_a_training_step(path):
-    cfg = read(path)
-    teacher = shrink(load_model_config(cfg.model.teacher.config)[0])
-    cfg.model.teacher = dict(config=teacher, checkpoint=None, allow_random=True)
-    student = shrink(cfg.model.student)
-    for term in cfg.model.distillations.values():
-        if term.loss.type == 'mmkd.CIRKDMemoryLoss':
-            term.loss.update(pixel_memory_size=60, region_memory_size=20,
-                             pixel_contrast_size=100, region_contrast_size=50)
-    model, logged = train_one_step(cfg, cfg.model, student.decode_head.num_classes)
-    assert 'decode.loss_ce' in logged
-    for name in cfg.model.distillations:
-        mine = [value for key, value in logged.items()
-                if key == f'loss_{name}' or key.startswith(f'loss_{name}_')]
-        assert mine and all(value > 0 for value in mine), (name, logged)
-    assert not [key for key in model.state_dict() if 'teacher' in key.partition('.')[0]]
-
-
-@pytest.mark.parametrize('path', STUDENTS)
-def test_student_alone_takes_a_training_step(path):
-    cfg = read(path)
-    shrink(cfg.model)
-    _, logged = train_one_step(cfg, cfg.model, cfg.model.decode_head.num_classes)
-    assert 'decode.loss_ce' in logged
-
-
-# ---- the numbers that the sources give ----------------------------------------------------
-@pytest.mark.parametrize('path', LEAVES)
-def test_schedule_is_the_sources(path):
-    cfg = read(path)
-    name = os.path.basename(path)
-    optimizer, policy = cfg.optim_wrapper.optimizer, cfg.param_scheduler[-1]
-    if name.startswith('attnfd'):
-        wanted = (0.01, 5e-4, 0.) if 'cityscapes' in name else (0.007, 5e-4, 0.)
-        iterations = 200 * 496 if 'cityscapes' in name else 120 * 244
-    elif name.startswith(('cwd', 'mgd')):  # mmseg's own
-        wanted = (0.01, 5e-4, 1e-4)
-        iterations = 80000 if name.startswith('cwd') and 'cityscapes' in name else 40000
-    else:  # CIRKD and its baselines
-        wanted, iterations = (0.02, 1e-4, 0.), 40000
-    assert (optimizer.type, optimizer.momentum) == ('SGD', 0.9)
-    assert (optimizer.lr, optimizer.weight_decay, policy.eta_min) == wanted
-    assert (policy.type, policy.power) == ('PolyLR', 0.9)
-    assert cfg.train_cfg.max_iters == iterations
-
-
-@pytest.mark.parametrize('recipe, weights', [
-    ('kd', dict(logits=1.)),
-    ('cwd', dict(logits=3.)),
-    ('mgd', dict(feature=1., logits=3.)),
-    ('cirkd', dict(logits=1., minibatch=1., memory=0.1)),
-    ('cirkd_voc', dict(logits=1., minibatch=1., memory=0.01)),
-    ('attnfd', dict(stage4=2., context=2., decoder=2.)),
-    ('at', dict(logits=1., feature=10000.)),
-    ('fitnet', dict(logits=1., feature=10.)),
-])
-def test_recipe_weights_are_the_published(recipe, weights):
-    terms = read_config(os.path.join(CONFIGS, f'_base_/recipes/seg/{recipe}.py')).distillations
-    assert {name: term.weight for name, term in terms.items()} == weights
-
-
-def test_cirkd_uses_its_voc_weight_on_voc_only():
-    for path in LEAVES:
-        if os.path.basename(path).startswith('cirkd'):
-            memory = read(path).model.distillations.memory.weight
-            assert memory == (0.01 if 'voc' in path else 0.1)
+    assert not re.search(
+        r'channels|tap\b|backbone|decode_head|auxiliary_head|bbox_head|layer\d', text)

@@ -1,0 +1,14 @@
+_base_ = [
+    'mmdet::atss/atss_r50_fpn_1x_coco.py',
+    '../../_base_/recipes/det/crosskd_atss.py'
+]
+model = dict(
+    _delete_=True,
+    type='mmkd.OfflineDistiller',
+    student={{_base_.model}},
+    distillations={{_base_.distillations}},
+    teacher=dict(
+        config='mmdet::atss/atss_r101_fpn_1x_coco.py',
+        checkpoint='https://download.openmmlab.com/mmdetection/v2.0/atss/'
+        'atss_r101_fpn_1x_coco/atss_r101_fpn_1x_20200825-dfcadd6f.pth'))
+custom_hooks = [dict(type='mmkd.ExactResumeHook')]

@@ -1,0 +1,17 @@
+_base_ = [
+    'mmdet::retinanet/retinanet_r50_fpn_2x_coco.py',
+    '../../_base_/recipes/det/mgd.py'
+]
+model = dict(
+    _delete_=True,
+    type='mmkd.OfflineDistiller',
+    student={{_base_.model}},
+    distillations={{_base_.distillations}},
+    init_student=True,
+    teacher=dict(
+        config='mmdet::retinanet/retinanet_x101-64x4d_fpn_ms-640-800-3x_coco.py',
+        checkpoint='https://download.openmmlab.com/mmdetection/v2.0/retinanet/'
+        'retinanet_x101_64x4d_fpn_mstrain_3x_coco/'
+        'retinanet_x101_64x4d_fpn_mstrain_3x_coco_20210719_051838-022c2187.pth'))
+optim_wrapper = dict(clip_grad=dict(max_norm=35, norm_type=2))
+custom_hooks = [dict(type='mmkd.ExactResumeHook')]
