@@ -46,7 +46,8 @@ model = {model!r}
 def write_detection_project(folder, train=8, val=3, kind='gfl'):
     """Drawn data in COCO's layout, configs of a student and a teacher, the teacher's weights.
 
-    Returns the folder as a path; the files are student.py, teacher.py, teacher.pth, data/.
+    Returns the folder as a path; the files are student.py, teacher.py, teacher.pth, recipe.py,
+    distill.py (PKD on the neck) and data/.
     """
     data = write_coco(str(folder / 'data'), train=train, val=val, width=96, height=64,
                       classes=NAMES, progress=False)
@@ -57,4 +58,11 @@ def write_detection_project(folder, train=8, val=3, kind='gfl'):
         (folder / f'{name}.py').write_text(
             _DATA.format(data=os.path.abspath(data), model=model, classes=NAMES))
     torch.save(dict(state_dict=random_bn(build(model, 1)).state_dict()), folder / 'teacher.pth')
+    (folder / 'recipe.py').write_text(
+        "distillations = dict(feature=dict(tap='neck', loss=dict(type='mmkd.PKDLoss')))\n")
+    (folder / 'distill.py').write_text(
+        "_base_ = ['student.py', 'recipe.py']\n"
+        "model = dict(_delete_=True, type='mmkd.OfflineDistiller', student={{_base_.model}},\n"
+        "             distillations={{_base_.distillations}},\n"
+        "             teacher=dict(config='teacher.py', checkpoint='teacher.pth'))\n")
     return folder

@@ -1,4 +1,4 @@
-"""The demo as a user runs it, a few iterations long."""
+"""The demos as a user runs them, a few iterations long."""
 import json
 import os
 import statistics
@@ -7,6 +7,9 @@ import sys
 
 import cv2
 import pytest
+
+from mmkd.apis import recipes
+from tests.cli import load_tool
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -47,3 +50,19 @@ def test_demo_writes_table_results_and_pictures(tmp_path):
     assert failed.returncode == 1
     assert "no recipe 'nonsense'" in failed.stderr
     assert 'Traceback' not in failed.stderr
+
+
+@pytest.mark.slow
+def test_demo_of_detection(tmp_path):
+    done = demo(tmp_path, '--task', 'det', '--seeds', '0', '--recipes', 'pkd')
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((tmp_path / 'demo' / 'comparison.json').read_text())
+    assert [row['model'] for row in results['rows']] == ['teacher', 'student alone', 'pkd']
+    assert results['metric'] == 'coco/bbox_mAP'
+    assert (tmp_path / 'demo/data/things/annotations/instances_train2017.json').is_file()
+    assert cv2.imread(str(tmp_path / 'demo' / 'predictions.png')).shape[1] > 5 * 160
+
+
+def test_the_recipes_of_the_demos_are_there():
+    for task, about in load_tool('demo').TASKS.items():
+        assert set(about.recipes) <= set(recipes(task))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmkd.results.comparison.metric import choose
 from mmkd.utils.configs import read_config
 from mmkd.visualization.predictions import GAP, TITLE, WIDTH, draw_predictions
 from tests.cli import environment, run, weights_of
@@ -18,16 +19,17 @@ from tests.detection_project import NAMES, write_detection_project
 
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
-    """Data, configs, and the student after two iterations (``trained/``)."""
+    """Data, configs, and the distilled student after two iterations (``trained/``)."""
     folder = write_detection_project(tmp_path_factory.mktemp('detection'))
-    run('train.py', 'student.py', '--work-dir', 'trained', '--cfg-options',
+    run('train.py', 'distill.py', '--work-dir', 'trained', '--cfg-options',
         'train_cfg.max_iters=2', 'train_cfg.val_interval=2', cwd=folder)
     return folder
 
 
 def test_check_describes_a_training(project, here):
-    out, _ = here.run('train.py', 'student.py', '--check', cwd=project)
-    assert 'GFL (ResNet, FPN, GFLHead)' in out
+    out, _ = here.run('train.py', 'distill.py', '--check', cwd=project)
+    assert out.count('GFL (ResNet, FPN, GFLHead)') == 2
+    assert 'PKDLoss for each level, weight 1' in out and '2 x 16 x 8 x 12' in out
     assert 'CocoDataset, 8 pictures, 3 classes' in out
     assert 'loss_dfl' in out and '2 of 3 x 64 x 96' in out
 
@@ -39,7 +41,7 @@ def test_check_tells_what_does_not_fit(project, here):
 
 
 def test_painted_pictures_keep_their_names(project, here, tmp_path):
-    here.run('test.py', 'student.py', 'trained/iter_2.pth', '--show-dir', tmp_path / 'shown',
+    here.run('test.py', 'distill.py', 'trained/iter_2.pth', '--show-dir', tmp_path / 'shown',
              '--work-dir', tmp_path / 'work', cwd=project)
     shown = {path.name for path in (tmp_path / 'shown').glob('*.jpg')}
     assert shown == {f'{i + 1:012d}.jpg' for i in range(3)}
@@ -48,13 +50,10 @@ def test_painted_pictures_keep_their_names(project, here, tmp_path):
 
 
 def test_predictions_are_saved(project, here, tmp_path):
-    here.run('test.py', 'student.py', 'trained/iter_2.pth', '--out', tmp_path / 'out',
+    here.run('test.py', 'distill.py', 'trained/iter_2.pth', '--out', tmp_path / 'out',
              '--work-dir', tmp_path / 'work', cwd=project)
     boxes = json.loads((tmp_path / 'out/predictions.bbox.json').read_text())
     assert boxes and {box['image_id'] for box in boxes} <= {1, 2, 3}
-    here.run('test.py', 'student.py', 'trained/iter_2.pth', '--out', tmp_path / 'other',
-             '--work-dir', tmp_path / 'work', '--cfg-options', 'test_evaluator.type=VOCMetric',
-             'test_evaluator.metric=mAP', 'test_evaluator.ann_file=', cwd=project, code=1)
     (project / 'voc.py').write_text(
         "_base_ = 'student.py'\n"
         "test_evaluator = dict(_delete_=True, type='VOCMetric', metric='mAP')\n")
@@ -103,9 +102,9 @@ def stock_boxes(folder, config, checkpoint, image):
     return torch.load(f'{folder}/boxes.pt'), json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize('config', ['student.py'])
-def test_an_exported_student_is_one_of_mmdet(project, here, tmp_path, config):
-    here.run('export_student.py', config, 'trained/iter_2.pth', '--out', tmp_path, cwd=project)
+def test_an_exported_student_is_one_of_mmdet(project, here, tmp_path):
+    here.run('export_student.py', 'distill.py', 'trained/iter_2.pth', '--out', tmp_path,
+             cwd=project)
     (weights,), (exported,) = (glob.glob(f'{tmp_path}/*.{end}') for end in ('pth', 'py'))
     image = str(next((project / 'data/val2017').iterdir()))
     ours, state = stock_boxes(tmp_path, exported, weights, image)
@@ -119,3 +118,32 @@ def test_an_exported_student_is_one_of_mmdet(project, here, tmp_path, config):
     trained = weights_of(project / 'trained/iter_2.pth')['state_dict']
     assert set(weights_of(weights)['state_dict']) == {
         key for key in trained if not key.startswith('distiller.')}
+
+
+@pytest.mark.parametrize('metrics, usual', [
+    (dict.fromkeys(['coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/segm_mAP']), 'coco/bbox_mAP'),
+    (dict.fromkeys(['pascal_voc/mAP', 'pascal_voc/AP50']), 'pascal_voc/mAP')])
+def test_the_metric_that_is_compared(metrics, usual):
+    assert choose(metrics) == usual
+    assert choose(metrics, 'AP50' if 'pascal' in usual else 'bbox_mAP_50') == list(metrics)[1]
+    with pytest.raises(ValueError, match='did you mean'):
+        choose(metrics, 'bbox_mAP_5' if 'coco' in usual else 'AP51')
+
+
+@pytest.mark.slow
+def test_a_comparison_of_detectors(project):
+    done = run('compare.py', '--student', 'student.py', '--teacher', 'teacher.py',
+               '--teacher-checkpoint', 'teacher.pth', '--recipes', 'recipe.py', '--seeds', '0',
+               '--out', 'compared', '--pictures', '1', '--cfg-options', 'train_cfg.max_iters=2',
+               'train_cfg.val_interval=1', cwd=project)
+    results = json.loads((project / 'compared/comparison.json').read_text())
+    assert results['metric'] == 'coco/bbox_mAP'
+    assert [row['model'] for row in results['rows']] == ['teacher', 'student alone', 'recipe']
+    parameters = [row['parameters'] for row in results['rows']]
+    assert parameters[1] == parameters[2]
+    for row in results['rows']:
+        (value,) = row['values']
+        assert 0 <= value < 1 and f'{value:.4f}' in done.stdout
+    picture = cv2.imread(str(project / 'compared/predictions.png'))
+    assert picture.shape[1] == 5 * (WIDTH + GAP)
+    assert (project / 'compared/curves.png').exists()

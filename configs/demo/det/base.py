@@ -2,7 +2,7 @@
 # cores.
 _base_ = 'mmdet::_base_/default_runtime.py'
 data_root = 'work_dirs/demo_det/data/things/'
-classes = ('person', 'bicycle', 'car', 'dog', 'bottle', 'chair')
+classes = ('person', 'car', 'dog')
 scale = (160, 128)
 train_pipeline = [
     dict(type='LoadImageFromFile'),

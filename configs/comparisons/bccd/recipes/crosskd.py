@@ -1,5 +1,5 @@
-# CrossKD (Wang et al., CVPR 2024) for GFL, whose boxes are distributions: the student's towers after
-# their third convolution, through the rest of the teacher's head.
+# CrossKD (Wang et al., CVPR 2024) for GFL, whose boxes are distributions: the student's towers
+# after their third convolution, through the rest of the teacher's head.
 distillations = dict(
     predictions=dict(
         student_tap=dict(cls='cls_tower.3', reg='reg_tower.3'),

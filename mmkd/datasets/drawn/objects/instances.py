@@ -78,10 +78,10 @@ def _groups(rng, main, place, names):
     if rng.random() < EMPTY:
         return []
     at_home = [name for name in names if place in OBJECTS[name][4]] or [main]
-    groups = [(main, [(_size(rng, 0.35, 1.2), rng.uniform(0.15, 0.85))], False)]
+    groups = [(main, [(_size(rng, 0.5, 1.3), rng.uniform(0.15, 0.85))], False)]
     for _ in range(pick(rng, 0, 1, 2, 3, 4, 5, 7)):
         name = main if rng.random() < 0.3 else pick(rng, *at_home)
-        groups.append((name, [(_size(rng, 0.15, 0.9), rng.uniform(0.03, 0.97))], False))
+        groups.append((name, [(_size(rng, 0.2, 1.1), rng.uniform(0.03, 0.97))], False))
     if rng.random() < CROWDED:
         size, x = rng.uniform(0.12, 0.3), rng.uniform(0.1, 0.9)
         groups.append((pick(rng, *at_home), sorted(
