@@ -44,14 +44,18 @@ def choose(metrics, key=None):
     found = _named(key, metrics)
     if found is None:
         raise ValueError(f'the evaluation has no metric {key!r} (it has {", ".join(metrics)})'
-                         + did_you_mean(key, metrics))
+                         + did_you_mean(key, [*metrics, *(_last(name) for name in metrics)]))
     return found
 
 
 def _named(key, metrics):
     if key in metrics:
         return key
-    return next((name for name in metrics if name.rpartition('/')[2] == key), None)
+    return next((name for name in metrics if _last(name) == key), None)
+
+
+def _last(name):
+    return name.rpartition('/')[2]
 
 
 def check(cfg, key, split):
