@@ -1,4 +1,6 @@
 """The adapters of detection's feature methods against cases made by hand."""
+import math
+
 import numpy as np
 import pytest
 
@@ -203,3 +205,37 @@ def test_fbkd_refuses_what_was_never_published(tmp_path):
     for changes in (dict(mode='gaussian'), dict(other=1)):
         with pytest.raises(CaseError, match='|'.join(changes)):
             replay(fbkd_case(tmp_path, [0., 0.], parts, **changes))
+
+
+def frs_case(folder, scores_of_teacher, losses, **args):
+    """Levels of two equal cells: the student's feature is 3, the teacher's 1, its own score 0."""
+    arrays = {'out.distill_feat_loss': losses[0], 'out.distill_cls_loss': losses[1]}
+    for k, score in enumerate(scores_of_teacher):
+        cells = np.ones((1, 1, 1, 2))
+        arrays |= {f'in.student_{k}': 3 * cells, f'in.teacher_{k}': cells,
+                   f'in.student_cls_{k}': 0 * cells, f'in.teacher_cls_{k}': score * cells}
+        centre = np.zeros((1, 1, 3, 3))
+        centre[..., 1, 1] = 1
+        arrays |= {f'w.adap.{k}.weight': centre, f'w.adap.{k}.bias': [0.]}
+    args = dict(distill_feat_weight=2., distill_cls_weight=3., distill_warm_step=500,
+                iter=1000) | args
+    return write_dotted(folder, 'frs__by_hand', args, arrays)
+
+
+def test_frs_adds_levels_up_and_warms_up(tmp_path):
+    """(3 - 1)^2 = 4 and the cross-entropy of 1/2, ln 2, whatever the teacher's score."""
+    assert_replays(frs_case(tmp_path, [0., -9.], (2 * 8, 3 * 2 * math.log(2))))
+    assert_replays(frs_case(tmp_path, [0., -9.], (4, 3 / 2 * math.log(2)), iter=125))
+    assert_replays(frs_case(tmp_path, [0.], (0., 0.), iter=0))
+
+
+def test_frs_of_a_teacher_that_sees_nothing_is_finite(tmp_path):
+    assert_replays(frs_case(tmp_path, [0., -1e4], (np.nan, np.nan)), not_finite=2)
+
+
+def test_frs_ends_logarithms_at_minus_100(tmp_path):
+    path = frs_case(tmp_path, [0.], (2 * 4, 3 * 50.))
+    numbers = dict(np.load(path.with_suffix('.npz')))
+    numbers['in.student_cls_0'] += np.float32(40.)  # the true cross-entropy is 20
+    np.savez(path.with_suffix('.npz'), **numbers)
+    assert_replays(path)

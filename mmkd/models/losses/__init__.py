@@ -9,6 +9,7 @@ from .feature import (
     FGDLoss,
     FGFILoss,
     FitNetLoss,
+    FRSLoss,
     MGDLoss,
     PGDClsLoss,
     PGDRegLoss,
@@ -20,5 +21,5 @@ from .relation import CIRKDMemoryLoss, CIRKDMiniBatchLoss
 __all__ = [
     'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CrossKDLoss',
     'CWDLoss', 'DeFeatLoss', 'DeFeatRoILoss', 'DISTLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss',
-    'FitNetLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
+    'FitNetLoss', 'FRSLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
 ]

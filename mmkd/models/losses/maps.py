@@ -29,6 +29,22 @@ def check_maps(owner, student, teacher, same_channels=False):
         _check_channels(owner, student, teacher)
 
 
+def need_taps(owner, side, value, names):
+    """Raise ValueError if one of ``names`` is not among the taps of a side.
+
+    Args:
+        owner (str): The loss, for the message.
+        side: 'student' or 'teacher'.
+        value: what the side's tap gives, {name: map or pyramid} if it has several.
+        names: what the loss needs.
+    """
+    missing = [name for name in names if not isinstance(value, dict) or name not in value]
+    if missing:
+        has = ', '.join(value) if isinstance(value, dict) else f'one {type(value).__name__}'
+        raise ValueError(f'{owner}: the {side} has no {", ".join(missing)} (it has {has}): name '
+                         f"the taps, {side}_tap=dict({', '.join(f'{name}=...' for name in names)})")
+
+
 def check_levels(owner, student, teacher, same_channels=False):
     """Both sides as lists of maps, one per level; raise ValueError if these are not of the same
     images.

@@ -125,6 +125,8 @@ ENTRIES = {
     'FGDLoss': Entry([dict(alpha_fgd=0.1, beta_fgd=0.1, gamma_fgd=0.1, lambda_fgd=0.1),
                       dict(official_boxes=True)],
                      lambda channels: dict(teacher_channels=channels), sized_boxes_for),
+    'FRSLoss': Entry([dict(feat_weight=0.1, cls_weight=0.2)], identical='minimum',
+                     taps=lambda x: dict(feature=x, cls=x)),
     # its attention is a constant to the gradient: at a high temperature it is one
     'FBKDLoss': Entry([dict(spatial_T=1e9), dict(spatial_T=1e9, channel_T=1e9, channel_mask=True,
                                                  stride=4)],

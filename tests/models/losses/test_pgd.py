@@ -157,9 +157,10 @@ def test_what_does_not_fit_is_told():
     truth = ground_truth(BOXES)
     for loss in (PGDClsLoss(), PGDRegLoss()):
         name = type(loss).__name__
-        with pytest.raises(ValueError, match=f'{name}: teacher_tap must name feature=.*cls=.*reg='):
+        missing = f'{name}: the teacher has no cls, reg .*teacher_tap=dict.feature=.*cls=.*reg='
+        with pytest.raises(ValueError, match=missing):
             loss(student, student, *truth, head)
-        with pytest.raises(ValueError, match=f'{name}: student_tap must name feature='):
+        with pytest.raises(ValueError, match=f'{name}: the student has no feature'):
             loss(student['feature'], teacher, *truth, head)
         with pytest.raises(ValueError, match=f'{name}: student has 2 levels, teacher 3'):
             loss(dict(feature=student['feature'][:2]), teacher, *truth, head)

@@ -9,13 +9,13 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
+from ..maps import need_taps
 from .overlaps import area, centre_distance, intersection, iou
 from .predictions import (
     check_predictions,
     divergence,
     is_empty,
     level_rows,
-    need_taps,
     no_loss,
     sizes_of,
 )

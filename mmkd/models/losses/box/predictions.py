@@ -3,16 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from ..closed_form import zero_of
-from ..maps import check_maps, rows_of
-
-
-def need_taps(owner, side, value, names):
-    """Raise ValueError unless ``value`` is a dict that has all ``names``."""
-    missing = [name for name in names if not isinstance(value, dict) or name not in value]
-    if missing:
-        has = ', '.join(value) if isinstance(value, dict) else f'one {type(value).__name__}'
-        raise ValueError(f'{owner}: the {side} has no {", ".join(missing)} (it has {has}): name '
-                         f"the taps, tap=dict({', '.join(f'{n}={n!r}' for n in names)})")
+from ..maps import check_maps, need_taps, rows_of
 
 
 def check_predictions(owner, student, teacher, names=('cls', 'reg')):

@@ -7,11 +7,12 @@ from .fbkd import FBKDLoss
 from .fgd import FGDLoss
 from .fgfi import FGFILoss
 from .fitnet import FitNetLoss
+from .frs import FRSLoss
 from .mgd import MGDLoss
 from .pgd import PGDClsLoss, PGDRegLoss
 from .pkd import PKDLoss
 
 __all__ = [
     'ATLoss', 'AttnFDLoss', 'CWDLoss', 'DeFeatLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss',
-    'FitNetLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
+    'FitNetLoss', 'FRSLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
 ]

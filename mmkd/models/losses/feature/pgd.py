@@ -17,7 +17,7 @@ from torch import nn
 from mmkd.registry import MODELS
 
 from ..closed_form import zero_of
-from ..maps import check_levels, prepare
+from ..maps import check_levels, need_taps, prepare
 from .pgd_weights import weight_maps
 
 
@@ -58,9 +58,7 @@ class _PredictionGuided(nn.Module):
         name = type(self).__name__
         for side, taps, needed in (('student', student, ['feature']),
                                    ('teacher', teacher, ['feature', 'cls', 'reg'])):
-            if not isinstance(taps, dict) or not set(needed) <= set(taps):
-                raise ValueError(f'{name}: {side}_tap must name ' + ', '.join(
-                    f'{key}=...' for key in needed))
+            need_taps(name, side, taps, needed)
         return check_levels(name, student['feature'], teacher['feature'], same_channels=True)
 
     def weights(self, teacher, boxes, box_labels, head):
