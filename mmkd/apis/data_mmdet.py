@@ -93,6 +93,8 @@ def _look_at_names(contents, samples):
 def _look_for_lost_boxes(contents, coco, samples, file):
     """Boxes of pictures that the file does not list, and boxes that mmdet leaves out."""
     annotations = list(coco.anns.values())
+    if not all(isinstance(one, dict) and 'bbox' in one for one in annotations):  # panoptic
+        return
     lost = [a for a in annotations if a['image_id'] not in coco.imgs]
     if lost:
         contents.problems.append(
@@ -113,6 +115,8 @@ def _look_for_lost_boxes(contents, coco, samples, file):
 
 def _look_at_instances(contents, samples, kept, cfg, file):
     """Are there boxes, and masks where they are wanted?"""
+    if not any('instances' in sample for sample in samples):  # it has something else than boxes
+        return
     training = contents.loader.startswith('train')
     instances = [one for sample in samples for one in sample.get('instances') or ()]
     if not instances and not contents.loader.startswith('test'):  # a test set may have none

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.datasets import BaseDetDataset
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from mmkd.apis import check_datasets
@@ -226,6 +228,37 @@ def test_a_teacher_of_the_same_classes_in_another_order(root, tmp_path, monkeypa
     by_features = config(root, teacher=teacher(CLASSES[::-1]))
     by_features.model.distillations.a.tap = 'neck'
     check_datasets(by_features)
+
+
+def test_panoptic_data(root):
+    """Annotations of pictures, with segments; other classes than COCO's things."""
+    def segments(held):
+        return [dict(image_id=i, file_name=f'{i}.png', segments_info=[
+            dict(id=10 * i, category_id=1, bbox=[1, 2, 30, 20], area=500, iscrowd=0)])
+            for i in range(1, 13)]
+    names = ['person', 'sky']
+    change(root, annotations=segments, categories=lambda held: [
+        dict(id=i + 1, name=name, isthing=int(i == 0)) for i, name in enumerate(names)])
+    cfg = config(root)
+    cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.train_dataloader.dataset.update(
+        type='CocoPanopticDataset', data_prefix=dict(img='train2017/', seg='annotations/'),
+        metainfo=dict(classes=names, thing_classes=names[:1], stuff_classes=names[1:]))
+    cfg.model = dict(type='Mask2Former', panoptic_head=dict(type='Mask2FormerHead'))
+    found, = check_datasets(cfg)
+    assert found.count == 12 and found.classes == 2
+    cfg.train_dataloader.dataset.metainfo.classes = names[::-1]
+    told(cfg, 'in another order')
+
+
+def test_boxes_of_another_kind_of_data_set(root):
+    @DATASETS.register_module(force=True)
+    class Captions(BaseDetDataset):
+        def load_data_list(self):
+            return [dict(img_path=str(root / 'train2017/000000000001.jpg'), text='a dog')]
+
+    cfg = config(root, type='Captions')
+    assert [found.count for found in check_datasets(cfg)] == [1, 1]
 
 
 # ---- Pascal VOC's format ------------------------------------------------------------------
