@@ -5,6 +5,7 @@ works; a connector that learns by itself is enough for that. So each term's grad
 student's tapped tensor is looked at once, and what is not there is refused with the reason.
 """
 import logging
+from collections import Counter
 
 import torch
 from mmengine.dist import all_gather_object
@@ -19,6 +20,9 @@ from .values import leaves, map_leaves
 #: precision loses small gradients without a factor (which is why a GradScaler starts with
 #: 2 ** 16) and overflows with one that is too large.
 SCALES = (2. ** 16, 2. ** 8, 1., 2. ** 32)
+
+#: In how many batches a loss that chooses places (``chooses_places`` in its class) may find none.
+PATIENCE = 100
 
 _FLAGS = ('with_cp', 'use_checkpoint', 'gradient_checkpointing')
 _NOT_FINITE, _DETACHED, _ZERO = 'not finite', 'detached', 'zero'
@@ -72,6 +76,7 @@ class FirstStep:
         self.student, self.nothing_to_teach = student, nothing_to_teach
         self.done = set()  # names of the terms that were seen to teach
         self._off = set()  # names of those that are off now and will come
+        self._found_none = Counter()  # name -> batches without a place that its loss chooses
 
     def __call__(self, term, values, student, teacher, extras):
         """Refuse ``term`` if it teaches nothing; wait if this batch has nothing to teach.
@@ -104,6 +109,10 @@ class FirstStep:
                 break
         waits = found in (_DETACHED, _ZERO) and self.nothing_to_teach(
             term.wants, extras, [*leaves(student), *leaves(teacher)])
+        if not waits and found == _ZERO and getattr(term.one_loss, 'chooses_places', False):
+            # Objects may be too small, or too far from what the teacher predicts.
+            self._found_none[name] += 1
+            waits = self._found_none[name] <= PATIENCE
         reason = None if waits or found is None else _reason(found, term, parts, student, teacher)
         ranks = all_gather_object((found, reason))
         for kind, text in ranks:

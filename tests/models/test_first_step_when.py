@@ -7,11 +7,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.logging import MessageHub
 
+from mmkd.models import first_step
 from mmkd.models.extras import Extras
 from mmkd.models.first_step import FirstStep
 from mmkd.models.libraries.mmseg import nothing_to_teach
 from tests.helpers import build, make_batch, tiny_distiller
-from tests.models.test_first_step import LabelLoss, Map, distiller, formula, refusal, step
+from tests.models.test_first_step import LabelLoss, Loss, Map, distiller, formula, refusal, step
 
 
 def test_a_term_is_looked_at_in_its_first_active_step_only(monkeypatch):
@@ -117,6 +118,27 @@ def test_waiting_ends_with_the_first_labels():
     bad = distiller(loss=formula(lambda s, t: 0 * s.mean()))
     with pytest.raises(RuntimeError, match='teaches the student nothing'):
         bad(**model.data_preprocessor(ignored(make_batch()), True), mode='loss')
+
+
+class ChoosingLoss(Loss):
+    chooses_places = True
+
+
+def test_a_loss_that_chooses_places_may_find_none_for_a_while(monkeypatch):
+    monkeypatch.setattr(first_step, 'PATIENCE', 3)
+    chosen = []
+    for cls, batches in ((Loss, 0), (ChoosingLoss, 3)):
+        model = distiller(loss=formula(lambda s, t: s.mean() * len(chosen), cls))
+        for iteration in range(batches):
+            step(model, iteration)
+        assert 'zero everywhere' in refusal(model, iteration=batches)
+    model = distiller(loss=formula(lambda s, t: s.mean() * len(chosen), ChoosingLoss))
+    step(model, 0)
+    chosen.append('a place')
+    step(model, 1)
+    chosen.clear()
+    for iteration in range(2, 9):  # it was seen to teach
+        step(model, iteration)
 
 
 def test_it_changes_nothing_of_the_step():

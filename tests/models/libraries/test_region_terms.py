@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmkd.registry import MODELS
-from tests.detectors import det_batch, det_distiller
+from tests.detectors import det_batch, det_distiller, small_detector
 
 CONV = dict(type='mmkd.ConvConnector', kernel_size=3, init_std=1e-4)
 
@@ -84,8 +84,15 @@ def test_every_convolution_is_trained(method):
     assert len(weights) == 10 and all(p.grad is not None for p in weights.values())
 
 
+@pytest.mark.parametrize('method', ['fgfi', 'pgd of atss'])
+def test_a_first_batch_without_a_place_is_waited_out(method):
+    """Boxes, but left of all that is seen."""
+    distiller, _ = build(method)
+    losses = step(distiller, with_boxes(det_batch(), [[[-900., 0., -800., 9.]]] * 2))
+    assert all(value.isfinite().all() for value in losses.values())
+
+
 def test_classes_of_another_teacher_are_refused_when_built():
-    from tests.detectors import small_detector
     teacher = small_detector('atss')
     teacher.bbox_head.num_classes = 7
     with pytest.raises(ValueError, match='teacher tells 7 classes apart, the student 3'):

@@ -54,6 +54,7 @@ class FGFILoss(nn.Module):
     """
 
     pyramid = True
+    chooses_places = True  # a batch may have none
     same_channels = True  # the distiller refuses unequal channels when it is built
 
     def __init__(self, phi=0.5, form='original', plus_one=False):

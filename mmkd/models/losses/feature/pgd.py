@@ -199,6 +199,8 @@ class PGDRegLoss(_PredictionGuided):
         ValueError: if ``temp``, ``topk`` or ``quality_alpha`` is out of range.
     """
 
+    chooses_places = True  # a batch may have none
+
     def __init__(self, gamma=0.128, delta=8e-4, temp=0.8, topk=9, quality_alpha=0.6,
                  low_bound=0., transposed=False, num_classes=None):
         super().__init__(temp, topk, quality_alpha, low_bound, transposed, num_classes)
