@@ -50,6 +50,8 @@ def test_recipe_weights_are_the_published(recipe, weights):
     ('crosskd_fcos', 'predictions', dict(cls_weight=0.4, reg_weight=0.75)),
     ('ld_main', 'predictions', dict(vlr_weight=0., cls_weight=0.)),
     ('defeat', 'feature', dict(fg_weight=3., bg_weight=12.)),
+    ('frs', 'feature', dict(feat_weight=0.005, cls_weight=0.02)),
+    ('frs_two_stage', 'feature', dict(feat_weight=0.002, cls_weight=0.1)),
     ('pgd', 'classes', dict(alpha=0.04, temp=0.8, topk=30)),
     ('pgd', 'boxes', dict(gamma=0.064, temp=0.8, topk=30)),
     ('pgd_atss', 'classes', dict(alpha=0.08, temp=0.8, topk=9)),
@@ -74,6 +76,10 @@ def test_factors_are_the_published(recipe, term, numbers):
     ('crosskd/crosskd_pkd_retinanet-*', 'feature', dict(weight=2.)),
     ('crosskd/crosskd_pkd_fcos-*', 'feature', dict(weight=2.)),
     ('crosskd/crosskd_pkd_atss-*', 'feature', dict(weight=1.)),
+    ('frs/frs_retinanet-*', 'feature', dict(feat_weight=0.005, cls_weight=0.02)),
+    ('frs/frs_gfl-*', 'feature', dict(feat_weight=0.1, cls_weight=0.05)),
+    ('frs/frs_fcos-*', 'feature', dict(feat_weight=0.01, cls_weight=0.05)),
+    ('frs/frs_faster-*', 'feature', dict(feat_weight=0.002, cls_weight=0.1)),
     ('pgd/pgd_atss-*', 'classes', dict(alpha=0.08)),
 ])
 def test_a_familys_own_weights_are_in_its_configs(leaf, term, numbers):
