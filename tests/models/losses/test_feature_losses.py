@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mmkd.models.losses.feature import ATLoss, AttnFDLoss, FitNetLoss, MGDLoss
+from mmkd.models.losses.feature import ATLoss, AttnFDLoss, CWDLoss, FitNetLoss, MGDLoss
 
 LOSSES = [FitNetLoss(), ATLoss(), MGDLoss(alpha_mgd=0.1), AttnFDLoss()]
 IDS = [type(loss).__name__ for loss in LOSSES]
@@ -39,6 +39,20 @@ def test_mgd_sums_over_everything_but_the_batch():
                                                 teacher.flatten().tolist(), strict=True))
     loss = MGDLoss(alpha_mgd=2e-5)(student, teacher)
     assert loss.item() == pytest.approx(2e-5 * expected / 2, rel=1e-12)
+
+
+@pytest.mark.parametrize('loss, ratio', [(MGDLoss(), 4), (CWDLoss(), 1), (FitNetLoss(), 1)],
+                         ids=['MGDLoss', 'CWDLoss', 'FitNetLoss'])
+def test_what_a_level_weighs_against_the_next_coarser_one(loss, ratio):
+    fine, coarse = (loss(*maps((2, 16, side, side))).item() for side in (32, 16))
+    assert fine / coarse == pytest.approx(ratio, rel=0.1)
+
+
+def test_cwd_of_a_level_of_one_cell_is_nothing():
+    student, teacher = maps((2, 3, 1, 1))
+    value = CWDLoss()(student, teacher)
+    value.backward()
+    assert value == 0 and not student.grad.any()
 
 
 def test_at_compares_normalised_energy_maps_of_any_width():

@@ -34,6 +34,10 @@ class CWDLoss(nn.Module):
     entropy in the value and has the same gradient (the mmsegmentation port by the authors'
     group). 'mse' is the sum of squared differences with tau = 1, as in the official code.
 
+    Scale per level: with 'channel' a mean over the distributions of N * C channels, so all levels
+    of a pyramid are alike, but for those of few cells, which tell less (of one cell: nothing, the
+    loss is 0). Of class scores, each anchor's score of each class is a channel.
+
     Args:
         tau: temperature of both softmaxes; 'mse' ignores it.
         norm: see above.

@@ -19,8 +19,9 @@ class PKDLoss(nn.Module):
 
     Mean and deviation of a channel are over the images of one process together, padding
     included, so the value depends (a little) on the batch size. A channel that is constant
-    becomes 0. Where a channel has one value in all (one image of one cell), there is no deviation,
-    the official value is NaN, and this one 0.
+    becomes 0; where it is the student's, its gradient is 1e6 times that of a channel of deviation
+    1, as in the official code. Where a channel has one value in all (one image of one cell), there
+    is no deviation, the official value is NaN, and this one 0.
 
     Scale per level: each level is at most about 2, whatever its size, so all weigh the same.
 
