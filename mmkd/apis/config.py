@@ -15,8 +15,8 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
     """The config of a distillation from three names, as a leaf config would write it.
 
     Args:
-        student, teacher (str): Config paths or ``mmseg::`` names. Data, schedule and
-            everything else come from the student's.
+        student, teacher (str): Config paths, or ``mmseg::`` or ``mmdet::`` names. Data, schedule
+            and everything else come from the student's.
         recipe (str | list of str): Names of recipes, or paths of files with
             ``distillations``; several are joined (:func:`join_recipes`), as in 'cwd,at'. A name
             that segmentation and detection both have means that of the student's library.

@@ -29,7 +29,7 @@ def tools_root():
 
 
 def config_path(source, label='config'):
-    """The file of a path or of a name like ``mmseg::folder/name.py``.
+    """The file of a path or of a name like ``mmseg::folder/name.py`` or ``mmdet::...``.
 
     Raises:
         FileNotFoundError: There is none; the message names near ones.
@@ -39,7 +39,7 @@ def config_path(source, label='config'):
     if os.path.isfile(source):
         return source
     raise FileNotFoundError(f"{label}: config {does_not_exist(source, '.py')}; write "
-                            "'mmseg::folder/name.py' for one of mmseg's own")
+                            "'mmseg::folder/name.py' (or mmdet::) for one of a library's own")
 
 
 def _package_path(name, label):

@@ -36,7 +36,7 @@ def copy_config(cfg):
 
 
 def read_config(source, label='config'):
-    """A Config from a path, a ``mmseg::`` name or a dict.
+    """A Config from a path, a ``mmseg::`` or ``mmdet::`` name or a dict.
 
     In a distill config that is read from a file, relative paths of the teachers (and of the
     student) become absolute: they are looked for beside the file that writes them, beside the
@@ -51,7 +51,8 @@ def read_config(source, label='config'):
     if isinstance(source, Config):
         return source
     if not isinstance(source, (str, os.PathLike)):
-        raise ValueError(f"{label}: a config is a path, a 'mmseg::' name or a dict, not {source!r}")
+        raise ValueError(f"{label}: a config is a path, a 'mmseg::' or 'mmdet::' name or a dict, "
+                         f'not {source!r}')
     cfg = read_file(os.fspath(source), label)
     settle(cfg, lambda path: [*_folders_of(path, cfg), os.getcwd()])
     return cfg
