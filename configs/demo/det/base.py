@@ -66,5 +66,6 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=max_iters),
     sampler_seed=dict(type='DistSamplerSeedHook'))
 log_processor = dict(type='LogProcessor', window_size=10, by_epoch=False)
+visualizer = dict(line_width=1)
 custom_hooks = [dict(type='mmkd.ExactResumeHook')]
 randomness = dict(seed=0)
