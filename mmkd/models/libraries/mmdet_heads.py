@@ -82,6 +82,11 @@ class DenseHead:
         return self._head.num_classes
 
     @property
+    def sigmoid(self):
+        """Whether class scores are sigmoids, else a softmax with the background as last class."""
+        return self._head.use_sigmoid_cls
+
+    @property
     def strides(self):
         """One number per level, finest first."""
         return [stride[0] if isinstance(stride, (tuple, list)) else stride

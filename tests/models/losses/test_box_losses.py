@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmkd.models.libraries.mmdet_heads import dense_head
+from mmkd.models.losses.box.predictions import quality_bce
 from mmkd.registry import MODELS
 from tests.dense_heads import BOXES, Detector, build_head, samples
 
@@ -224,6 +225,35 @@ def test_what_is_not_known_is_refused():
     case.extras['boxes'] = case.extras.pop('teacher_head') and [torch.zeros(0, 4)] * 2
     with pytest.raises(ValueError, match='LDLoss compares distributions.*ATSSHead does not'):
         MODELS.build(dict(type='mmkd.LDLoss'))(case.student, case.teacher, **case.extras)
+
+
+def test_distributions_of_one_bin_and_softmax_heads_are_refused():
+    case = Case('CrossKD, ATSS')
+    case.loss.boxes = 'kl'
+    with pytest.raises(ValueError, match="boxes='kl' compares distributions, and ATSSHead"):
+        case.run()
+    for name in ('CrossKD, RetinaNet', 'BCKD, RetinaNet'):
+        case = Case(name)
+        case.head.use_sigmoid_cls = False
+        with pytest.raises(ValueError, match='RetinaHead has a softmax over them'):
+            case.run()
+
+
+@pytest.mark.parametrize('beta', [0., 0.5, 1., 2.])
+def test_the_gradient_of_the_class_scores_is_that_of_the_formula(beta):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (3 * torch.randn(2, 5, 3, generator=generator, dtype=torch.float64)
+                        for _ in range(2))
+    weight = torch.rand(2, 5, generator=generator, dtype=torch.float64)
+    student.requires_grad_()
+    value = quality_bce(student, teacher, weight, beta)
+    p, t = student.sigmoid(), teacher.sigmoid()
+    entropy = -(t * p.log() + (1 - t) * (1 - p).log())
+    expected = (entropy * (p - t).abs() ** beta * weight[..., None]).sum()
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(x, student)[0] for x in (value, expected)))
+    same = quality_bce(student, student.detach(), weight, beta)
+    assert not torch.autograd.grad(same, student)[0].any()
 
 
 @every_setup

@@ -13,6 +13,7 @@ from .predictions import (
     check_predictions,
     is_empty,
     level_rows,
+    need_sigmoid,
     no_loss,
     quality_bce,
     sizes_of,
@@ -68,6 +69,7 @@ class BCKDLoss(nn.Module):
 
     def levels(self, student, teacher, student_head, teacher_head):
         """The parts as lists of one value per level."""
+        need_sigmoid('BCKDLoss', student_head, teacher_head)
         target = student_head.assign(sizes_of(student['cls']))
         s_cls, t_cls = (level_rows(side['cls'], target.labels) for side in (student, teacher))
         boxes = student_head.decode(student['reg'])
@@ -81,8 +83,7 @@ class BCKDLoss(nn.Module):
             off = self.positive_levels_only and not positive.any()
             weight = (target.label_weights[i] * (not off) / target.normaliser).to(s.dtype)
             if 'cls' in parts:
-                loss = quality_bce(s, t, self.beta).sum(-1) * weight
-                parts['cls'].append(self.weights['cls'] * loss.sum())
+                parts['cls'].append(self.weights['cls'] * quality_bce(s, t, weight, self.beta))
             if 'loc' in parts:
                 apart = (s.detach().sigmoid() - t.sigmoid()).abs().amax(-1)
                 loss = (1 - giou(boxes[i] / stride, t_boxes[i] / stride)) * apart * weight

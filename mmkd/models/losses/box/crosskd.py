@@ -18,6 +18,7 @@ from .predictions import (
     divergence,
     is_empty,
     level_rows,
+    need_sigmoid,
     no_loss,
     quality_bce,
     sizes_of,
@@ -100,6 +101,7 @@ class CrossKDLoss(nn.Module):
 
     def levels(self, student, teacher, student_head, teacher_head):
         """The parts as lists of one value per level."""
+        need_sigmoid('CrossKDLoss', student_head, teacher_head)
         target = student_head.assign(sizes_of(student['cls']))
         normaliser = target.normaliser if target.box_normaliser is None else target.box_normaliser
         normaliser = normaliser.clamp(min=self.min_normaliser)
@@ -109,8 +111,7 @@ class CrossKDLoss(nn.Module):
         parts = {}
         if self.weights['cls']:
             parts['cls'] = [
-                self.weights['cls'] / normaliser * (
-                    quality_bce(s, t, self.beta).sum(-1) * weight).sum()
+                self.weights['cls'] / normaliser * quality_bce(s, t, weight, self.beta)
                 for s, t, weight in zip(s_cls, t_cls, target.label_weights, strict=True)]
         if self.weights['reg']:
             kind = self.boxes or BOXES[teacher_head.kind]
@@ -134,10 +135,13 @@ class CrossKDLoss(nn.Module):
     def _distances(self, kind, student, teacher, target, head):
         """How far the boxes of each anchor are apart: (N, P) per level."""
         if kind == 'kl':
-            levels = (level_rows(side, target.labels) for side in (student, teacher))
+            student, teacher = (level_rows(side, target.labels) for side in (student, teacher))
+            if student[0].shape[-1] == 4:
+                raise ValueError(f"CrossKDLoss: boxes='kl' compares distributions, and {head.name} "
+                                 "predicts one number for each side of a box: use 'giou'")
             return [self.tau ** 2 * divergence(
                 s.unflatten(-1, (4, -1)), t.unflatten(-1, (4, -1)), self.tau).mean(-1)
-                for s, t in zip(*levels, strict=True)]
+                for s, t in zip(student, teacher, strict=True)]
         with torch.no_grad():
             teacher = head.decode(teacher)
         pairs = zip(head.decode(student), teacher, strict=True)

@@ -108,6 +108,7 @@ class LDLoss(nn.Module):
             valid = [weight > 0 for weight in target.label_weights]
             region = self.valuable_region(student_head.anchors(sizes), valid, boxes)
         parts = {name: [] for name, weight in self.weights.items() if weight}
+        t_cls = level_rows(teacher['cls'], target.labels) if 'kd' in parts else None
         for i, labels in enumerate(target.labels):
             positive = (labels >= 0) & (labels < student_head.num_classes)
             if 'ld' in parts:
@@ -118,8 +119,7 @@ class LDLoss(nn.Module):
                 parts['ld_vlr'].append(self.weights['ld_vlr'] / 16 * self.box_kl(
                     reg[i], t_reg[i], region[i].to(reg[i].dtype), self.vlr_tau))
             if 'kd' in parts:
-                t_cls = level_rows(teacher['cls'], target.labels)[i]
-                kl = divergence(cls[i][positive], t_cls[positive], self.cls_tau)
+                kl = divergence(cls[i][positive], t_cls[i][positive], self.cls_tau)
                 kl = (kl * target.label_weights[i][positive]).sum() / positive.sum().clamp(min=1)
                 parts['kd'].append(
                     self.weights['kd'] * self.cls_tau ** 2 / cls[i].shape[-1] * kl)

@@ -2,7 +2,7 @@
 import torch
 import torch.nn.functional as F
 
-from ..closed_form import zero_of
+from ..closed_form import attach_gradient, wants_gradient, zero_of
 from ..maps import check_maps, need_taps, rows_of
 
 
@@ -31,6 +31,15 @@ def check_predictions(owner, student, teacher, names=('cls', 'reg')):
                     'classes, anchors per position, bins per side (reg_max) and map sizes')
 
 
+def need_sigmoid(owner, *heads):
+    """Raise ValueError if one of the DenseHeads tells classes apart by a softmax."""
+    for head in heads:
+        if not head.sigmoid:
+            raise ValueError(f'{owner} compares the classes one by one, as sigmoids, and '
+                             f'{head.name} has a softmax over them (use_sigmoid=False in its '
+                             'loss_cls)')
+
+
 def sizes_of(levels):
     """(H, W) of each map."""
     return [tuple(level.shape[-2:]) for level in levels]
@@ -56,18 +65,33 @@ def no_loss(pyramids):
     return sum(zero_of(level) for levels in pyramids.values() for level in levels)
 
 
-def quality_bce(student, teacher, beta=1.):
-    """Binary cross-entropy with the teacher's sigmoid, times |difference of sigmoids| ** beta.
+def quality_bce(student, teacher, weight, beta=1.):
+    """Sum of binary cross-entropy with the teacher's sigmoid, times |p - t| ** beta, weighted.
+
+    p and t are the sigmoids. The gradient, which stops at the teacher, is computed in closed
+    form; where both agree it is 0, also for a beta below 1, whose slope is infinite there.
 
     Args:
-        student, teacher: logits of one shape; the gradient stops at the teacher.
+        student, teacher: logits (N, P, K).
+        weight: (N, P), without gradient.
 
     Returns:
-        Tensor of that shape; 0 where both agree.
+        Scalar.
     """
-    target = teacher.detach().sigmoid()
-    entropy = F.binary_cross_entropy_with_logits(student, target, reduction='none')
-    return entropy * (student.sigmoid() - target).abs() ** beta
+    wanted = wants_gradient(student)
+    with torch.no_grad():
+        p, t = student.sigmoid(), teacher.sigmoid()
+        entropy = F.binary_cross_entropy_with_logits(student, t, reduction='none')
+        apart = p - t
+        focus = apart.abs() ** beta * weight[..., None]
+        value = (entropy * focus).sum()
+        grad = None
+        if wanted:
+            # d |apart| ** beta = beta * |apart| ** beta / apart, over 1 where both agree
+            over = torch.where(apart == 0, 1., apart)
+            grad = focus * (apart + beta * entropy * p * (1 - p) / over)
+            grad = grad.masked_fill_(apart == 0, 0)
+    return attach_gradient(student, value, grad)
 
 
 def divergence(student, teacher, tau=1.):
