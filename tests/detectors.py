@@ -59,7 +59,7 @@ def _narrow_resnet(model, width):
         head = model.get(key)
         if head is not None and wide == width:
             for name in ('in_channels', 'feat_channels', 'point_feat_channels'):
-                if name in head:
+                if head.get(name, 0) > width:  # CondInst's mask head has 8
                     head[name] = width
     if 'mask_head' in model and 'mask_feature_head' in model.mask_head:
         feature = model.mask_head.mask_feature_head

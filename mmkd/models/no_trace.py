@@ -6,6 +6,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from mmengine.logging import MessageHub
 
 
 def twin_of(model):
@@ -41,8 +42,12 @@ def no_trace(model):
     shares them, buffers and every module's training flag.
 
     Meanwhile no process group is seen: a network that is built is still on the CPU,
-    where SyncBN refuses to run in a group, and other ranks must not be waited for.
+    where SyncBN refuses to run in a group, and other ranks must not be waited for. Losses that
+    ask at which iteration training is (BoxInst) are told: at the first, if it has not begun.
     """
+    known = MessageHub.get_current_instance().runtime_info
+    begun = 'iter' in known
+    known.setdefault('iter', 0)
     modules = list(model.modules())
     flags = [module.training for module in modules]
     # Some modules (EMAHead) put a new tensor in a buffer's place.
@@ -54,6 +59,8 @@ def no_trace(model):
                 torch.random.fork_rng(devices=[]):
             yield
     finally:
+        if not begun:
+            known.pop('iter', None)
         random.setstate(states[0])
         np.random.set_state(states[1])
         for owner, name, buffer, before in buffers:

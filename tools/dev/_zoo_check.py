@@ -4,39 +4,58 @@ import copy
 import os
 import tempfile
 
+import numpy as np
 import torch
 from mmengine.config import ConfigDict
+from mmengine.logging import MessageHub
 from mmengine.registry import MODELS, DefaultScope
 
 import mmkd.models  # noqa: F401 - registers everything
 from mmkd.models.libraries import library_of
 from mmkd.models.no_trace import twin_of
 from mmkd.models.recorder import Recorder
+from mmkd.models.values import leaves
 
+#: library -> name of a term -> (semantic names to tap: the first that the model has; the term)
 TERMS = dict(
-    logits=dict(tap='logits', loss=dict(type='mmkd.CWDLoss'), weight=1.),
-    backbone=dict(tap='backbone', loss=dict(type='mmkd.FitNetLoss'), weight=1.,
-                  student_connector=dict(type='mmkd.ConvConnector')))
-_SIZES = ((64, 96), (128, 192), (256, 256), (512, 512))
+    mmseg=dict(
+        logits=(('logits', 'depth'), dict(loss=dict(type='mmkd.CWDLoss'))),
+        backbone=(('backbone',), dict(
+            loss=dict(type='mmkd.FitNetLoss'),
+            student_connector=dict(type='mmkd.ConvConnector')))),
+    mmdet=dict(
+        neck=(('neck', 'backbone'), dict(loss=dict(type='mmkd.PKDLoss'))),
+        head=(('cls', 'query_cls', 'rpn_cls'), dict(loss=dict(type='mmkd.CWDLoss'))),
+        roi=(('roi_cls',), dict(loss=dict(type='mmkd.DeFeatRoILoss')))))
+_SIZES = dict(mmseg=((64, 96), (128, 192), (256, 256), (512, 512)),
+              mmdet=((128, 192), (256, 256), (512, 512)))
+#: parts that may give something else in training
+_PARTS = ('backbone', 'neck', 'image_encoder', 'decode_head', 'decode_head.0', 'decode_head.1',
+          'rpn_head', 'bbox_head', 'roi_head', 'mask_head', 'panoptic_head')
 
 
-def check(model_cfg):
+def check(model_cfg, library='mmseg'):
     """Check one model dict.
 
     Returns:
         dict: ``stock`` (why it does not train without mmkd here, or ''), ``size`` (H, W) and, for
-        each of TERMS, what is wrong ('' if nothing is).
+        each of the library's TERMS that the model has a tensor for, what is wrong ('' if nothing
+        is).
     """
-    with DefaultScope.overwrite_default_scope('mmseg'):
+    MessageHub.get_current_instance().update_info('iter', 0)  # as in a run
+    with DefaultScope.overwrite_default_scope(library):
         try:
-            stock, teacher = _built(model_cfg, 1), _built(model_cfg, 2)
-            batch, losses = _first_size_that_trains(stock)
+            stock, teacher = (_built(model_cfg, seed, library == 'mmdet') for seed in (1, 2))
+            batch, losses = _first_size_that_trains(stock, _SIZES[library])
         except Exception as error:
             return dict(stock=_said(error))
         found = dict(stock='', size=list(batch[0].shape[-2:]))
-        depth = 'depth' in library_of(stock).tap_names(stock)
-        terms = {name: dict(term, tap='depth') if depth and name == 'logits' else term
-                 for name, term in TERMS.items()}
+        names = library_of(stock).tap_names(stock)
+        terms = {name: dict(term, tap=next(tap for tap in taps if tap in names), weight=1.)
+                 for name, (taps, term) in TERMS[library].items() if set(taps) & set(names)}
+        if library == 'mmseg':  # what has neither is to be told
+            terms = {name: terms.get(name, dict(term, tap=taps[0]))
+                     for name, (taps, term) in TERMS[library].items()}
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, 'teacher.pth')
             torch.save(dict(state_dict=teacher.state_dict()), path)
@@ -59,7 +78,9 @@ def _said(error):
     return f'{type(error).__name__}: {error}'.strip()
 
 
-def _built(model_cfg, seed):
+def _built(model_cfg, seed, awake=False):
+    """The model; ``awake``: layers that start near zero have weights as others have, or a
+    detector's scores would hardly depend on the image."""
     torch.manual_seed(seed)
     model = MODELS.build(ConfigDict(copy.deepcopy(model_cfg)))
     try:
@@ -67,13 +88,17 @@ def _built(model_cfg, seed):
     except AttributeError:  # SAN's only starts from a checkpoint
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.02)
+    for parameter in model.parameters() if awake else ():
+        usual = (2 / max(parameter[0].numel(), 1)) ** 0.5 if parameter.ndim > 1 else 0
+        if 0 < float(parameter.detach().std()) < usual / 2:
+            torch.nn.init.normal_(parameter, std=usual)
     return model
 
 
-def _first_size_that_trains(model):
+def _first_size_that_trains(model, sizes):
     """(batch, the model's own losses) at the smallest size that it trains on."""
     library, last = library_of(model), None
-    for size in sorted({*_SIZES, *library.input_sizes(model)}, key=lambda s: s[0] * s[1]):
+    for size in sorted({*sizes, *library.input_sizes(model)}, key=lambda s: s[0] * s[1]):
         torch.manual_seed(3)
         batch = library.make_batch(model, size)
         try:
@@ -96,6 +121,7 @@ def _step(model, batch):
 
 def _wrong(stock, model_cfg, path, terms, batch, losses):
     """Term -> what is wrong in a distiller of these terms ('' if nothing is)."""
+    torch.manual_seed(1)  # a network within that is no part of the model (LD's) is equal, too
     distiller = MODELS.build(ConfigDict(
         type='mmkd.OfflineDistiller', student=copy.deepcopy(model_cfg),
         teacher=dict(config=copy.deepcopy(model_cfg), checkpoint=path),
@@ -118,7 +144,8 @@ def _wrong(stock, model_cfg, path, terms, batch, losses):
         return dict.fromkeys(terms, f"the student's own {', '.join(different)} differ")
     if any(not torch.equal(value, before[key]) for key, value in teacher.state_dict().items()):
         return dict.fromkeys(terms, 'the teacher changed')
-    read = _reads(stock, {name: distiller.distiller[name].taps for name in terms}, batch)
+    taps = {name: distiller.distiller[name].taps for name in terms}
+    read = _reads(stock, taps, distiller._shared, batch)
     return {name: _wrong_losses(name, log, gradients[name]) or _wrong_tensor(name, *read[name])
             for name in terms}
 
@@ -138,10 +165,24 @@ def _same_predictions(stock, distiller, batch):
         model.eval()
         with torch.no_grad():
             torch.manual_seed(5)
-            given.append(model(batch[0][:1].clone(), copy.deepcopy(batch[1][:1]), mode='predict'))
-    ours, theirs = ({key: getattr(result[0], key).data for key in result[0].keys()
-                     if key.startswith(('seg_logits', 'pred_'))} for result in given)
-    return bool(ours) and all(torch.equal(ours[key], theirs[key]) for key in ours)
+            try:
+                given.append(model(batch[0][:1].clone(), copy.deepcopy(batch[1][:1]),
+                                   mode='predict'))
+            except Exception as error:  # SSD's in mmdet 3.3
+                given.append(_said(error))
+    if isinstance(given[0], str):
+        return given[0] == given[1]
+    ours, theirs = ({(key, name): value for key in result[0].keys()
+                     if key.startswith(('seg_logits', 'pred_'))
+                     for name, value in getattr(result[0], key).items()} for result in given)
+    return bool(ours) and all(_equal(value, theirs[key]) for key, value in ours.items())
+
+
+def _equal(one, other):
+    one, other = (getattr(value, 'tensor', value) for value in (one, other))
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    return one == other if isinstance(one, (str, list)) else np.array_equal(one, other)
 
 
 @contextlib.contextmanager
@@ -152,7 +193,7 @@ def _gradient(term):
     def watched(student, *args, **kwargs):
         values = forward(student, *args, **kwargs)
         total = sum(value for key, value in values.items() if key.startswith('loss'))
-        gradients.extend(torch.autograd.grad(total, student, retain_graph=True))
+        gradients.extend(torch.autograd.grad(total, leaves(student), retain_graph=True))
         return values
 
     term.forward = watched
@@ -162,34 +203,45 @@ def _gradient(term):
         del term.forward
 
 
-def _reads(model, taps, batch):
+def _reads(model, taps, shared, batch):
     """Term -> what student and teacher read with equal weights and without chance, and the
     gradient of what inference gives at the latter (None: it does not depend on it)."""
     library, read = library_of(model), {name: [] for name in taps}
-    parts = ['backbone', 'neck', 'image_encoder', 'decode_head', 'decode_head.0', 'decode_head.1']
+    given = {}
     for side in ('student', 'teacher'):
-        run, sources = twin_of(model).eval(), {both[side].source for both in taps.values()}
+        run = twin_of(model).eval()
+        sources = {source for both in taps.values() for source in both[side].sources}
         run.training = side == 'student'
+        if run.training:
+            sources |= {source for tap in shared.values() for source in tap.sources}
         for path, module in run.named_modules():
-            if path in parts:  # those give something else in training
+            if path in _PARTS:
                 module.training = run.training
         torch.manual_seed(6)
         with Recorder(run, sources) as recorder:
-            given = run.loss(*copy.deepcopy(batch)) if run.training else library.forward(
-                run, *copy.deepcopy(batch), [source.path for source in sources])
+            out = run.loss(*copy.deepcopy(batch)) if run.training else library.forward(
+                run, *copy.deepcopy(batch), [source.path for source in sources], given)
+        if run.training:
+            given = {name: tap.read(recorder.calls) for name, tap in shared.items()}
         for name, both in taps.items():
-            read[name].append(both[side].select(recorder.calls[both[side].source]))
+            read[name].append(leaves(both[side].read(recorder.calls)))
+    if not isinstance(out, torch.Tensor):  # a detector's boxes have no gradient
+        return {name: (*both, None) for name, both in read.items()}
     return {name: (*both, torch.autograd.grad(
-        given.square().sum(), both[1], allow_unused=True, retain_graph=True)[0])
+        out.square().sum(), both[1], allow_unused=True, retain_graph=True)[0])
         for name, both in read.items()}
 
 
 def _wrong_tensor(name, student, teacher, gradient):
-    if student.shape != teacher.shape or not torch.allclose(student, teacher, rtol=1e-4, atol=1e-5):
+    if len(student) != len(teacher) or not all(map(_close, student, teacher)):
         return 'student and teacher read different tensors'
     if name == 'backbone' and (gradient is None or not gradient.abs().sum() > 0):
         return 'inference does not read it'
     return ''
+
+
+def _close(one, other):
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 __all__ = ['TERMS', 'check']

@@ -1,6 +1,7 @@
 """mmdetection: single-stage, two-stage and query-based detectors, instance segmentation."""
 import numpy as np
 import torch
+from mmdet.models.detectors import SingleStageDetector
 from mmdet.models.detectors.base import BaseDetector
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -45,9 +46,12 @@ def facts(model):
 
 
 def input_channels(model):
-    """Numbers of image channels to try, the likeliest first."""
+    """Numbers of image channels to try, the likeliest first: what is normalised, 3, and last
+    what the first convolution takes, which may see slices of the image (YOLOX)."""
     stem = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
-    return list(dict.fromkeys([stem, 3]))
+    mean = getattr(model.data_preprocessor, 'mean', None)
+    numbers = [None if mean is None else len(mean), 3, stem]
+    return list(dict.fromkeys(n for n in numbers if n is not None))
 
 
 def input_sizes(model):
@@ -59,8 +63,12 @@ def input_sizes(model):
 
 
 def make_batch(model, size, channels=None):
-    """Two images (2, 3, H, W) with three random boxes each, and masks where it learns masks."""
+    """Two images (2, 3, H, W) with three random boxes each, masks where it learns masks, and what
+    else its data preprocessor or data set gives it."""
     height, width = size
+    if hasattr(model, 'semi_train_cfg'):
+        raise ValueError(f'{type(model).__name__} trains on several batches at once, with labels '
+                         'and without; distil the detector that it is made of')
     inputs = torch.randn(2, channels or input_channels(model)[0], *size)
     samples = bare_samples(inputs)
     classes = num_classes(model) or 1
@@ -75,6 +83,15 @@ def make_batch(model, size, channels=None):
             bboxes=boxes, labels=torch.randint(0, max(classes, 1), (3,)))
         if _learns_masks(model):
             sample.gt_instances.masks = BitmapMasks(masks, height, width)
+        if hasattr(model.data_preprocessor, 'pairwise_size'):  # BoxInst's: similar neighbours
+            near, stride = model.data_preprocessor.pairwise_size ** 2 - 1, \
+                model.data_preprocessor.mask_stride
+            sample.gt_instances.pairwise_masks = torch.ones(
+                3, near, height // stride, width // stride)
+        if not getattr(model, 'with_rpn', True):  # Fast R-CNN is given its proposals
+            corners = torch.rand(20, 2) * 0.9 * torch.tensor([width, height])
+            proposals = torch.cat([boxes, torch.cat([corners, corners + 8], 1)])
+            sample.proposals = InstanceData(bboxes=proposals, scores=torch.rand(23))
         sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=torch.zeros(0).long())
         stuff = torch.randint(0, max(classes, 1), (1, height, width))
         sample.gt_sem_seg = PixelData(sem_seg=stuff)
@@ -87,21 +104,37 @@ def _learns_masks(model):
 
 
 def forward(model, inputs, data_samples, paths=(), shared=None):
-    """Run the detector as in inference; with ``shared`` RoIs its RoI head on these."""
+    """Run the detector as in inference; with ``shared`` RoIs its RoI head on these. Of what a
+    single-stage head gives, no boxes are made."""
     rois = {name: value for name, value in (shared or {}).items()
             if name in ('rois', 'mask_rois') and value is not None}
+    if all(getattr(type(model), name) is getattr(SingleStageDetector, name)
+           for name in ('_forward', 'predict')):
+        return model._forward(inputs, data_samples)
     if not rois or not any(path.startswith('roi_head') for path in paths):
-        # What is put into the samples must not be in the student's.
-        return model.predict(inputs, [sample.new() for sample in data_samples], rescale=False)
+        return model.predict(inputs, [_fresh(sample) for sample in data_samples], rescale=False)
     features = model.extract_feat(inputs)
     if any(path.startswith('rpn_head') for path in paths):
         model.rpn_head(features)
     head = model.roi_head
     stage = (0,) if isinstance(head.bbox_head, nn.ModuleList) else ()
+    context = {name: getattr(head, part)(features)[1] for part, name in dict(
+        semantic_head='semantic_feat', glbctx_head='glbctx_feat').items()
+        if getattr(head, part, None) is not None}  # HTC, SCNet
     if 'rois' in rois:
-        head._bbox_forward(*stage, features, rois['rois'])
+        head._bbox_forward(*stage, features, rois['rois'], **context)
     if 'mask_rois' in rois:
-        head._mask_forward(*stage, features, rois['mask_rois'])
+        head._mask_forward(*stage, features, rois['mask_rois'], **context)
+
+
+def _fresh(sample):
+    """The sample for another forward: what is put into this one must not be in that, and
+    proposals, which a loss takes out of it, are there."""
+    sample = sample.new()
+    given = sample.get('proposals')
+    if given is not None and 'bboxes' not in given:
+        sample.proposals = InstanceData(bboxes=given.priors)
+    return sample
 
 
 def bare_samples(images):
@@ -168,7 +201,7 @@ def _teacher_predictions(batch):
     """Of each image the teacher's detections, an InstanceData, in pixels of the padded batch."""
     model, inputs, samples = batch.teacher
     with torch.no_grad():
-        found = model.predict(inputs, [sample.new() for sample in samples], rescale=False)
+        found = model.predict(inputs, [_fresh(sample) for sample in samples], rescale=False)
     return [sample.pred_instances for sample in found]
 
 

@@ -19,7 +19,8 @@ MEANINGS = dict(
     backbone=("the backbone's outputs that the neck reads, a pyramid", 'all with a backbone'),
     neck=("the neck's outputs, a pyramid", 'those with a neck'),
     neck_convs=("what the neck's last convolutions give, before their norm, a pyramid; without "
-                'levels that pooling makes', 'those with an FPN, PAFPN or alike'),
+                'levels that pooling makes. Of a neck that is no FPN or alike, its outputs',
+                'those with a neck'),
     cls=('the class scores of every level, a pyramid', 'those with a dense head'),
     reg=('the raw box regression of every level, a pyramid, before exp, ReLU and stride, after '
          "the level's scale", 'those with a dense head'),
@@ -35,7 +36,8 @@ MEANINGS = dict(
     mask=('mask logits of RoIs, or the features that masks are made of',
           'Mask R-CNN, SOLO, SOLOv2, CondInst, RTMDet-Ins, YOLACT, Mask2Former'),
     decoder=("each query's state after the last decoder layer, as a map (N, C, Q, 1)", 'DETRs'),
-    query_cls=("each query's class scores, as a map (N, K, Q, 1)", 'DETRs'),
+    query_cls=("each query's class scores, as a map (N, K, Q, 1)",
+               'DETRs, Sparse R-CNN, QueryInst, MaskFormer, Mask2Former'),
     query_boxes=("each query's box (cx, cy, w, h in parts of the image), as a map (N, 4, Q, 1)",
                  'DETRs'),
     **{f'{branch}_tower.{i}': (
@@ -53,6 +55,10 @@ _HEADS = dict(
     FCOSHead=dict(cls='conv_cls', reg='scales.*', centerness='conv_centerness'),
     AnchorFreeHead=dict(cls='conv_cls', reg='conv_reg'),
     RepPointsHead=dict(cls='reppoints_cls_out', reg='reppoints_pts_refine_out'),
+    RPNHead=dict(cls='rpn_cls', reg='rpn_reg'), GuidedAnchorHead=dict(cls='conv_cls', reg='conv_reg'),
+    GARetinaHead=dict(cls='retina_cls', reg='retina_reg'),
+    RetinaSepBNHead=dict(cls='retina_cls', reg='retina_reg'), SABLRetinaHead=dict(cls='retina_cls'),
+    YOLACTHead=dict(cls='conv_cls', reg='conv_reg'),
     VFNetHead=dict(cls='vfnet_cls', reg='scales.*'),
     TOODHead=dict(cls='tood_cls', reg='tood_reg'),
     YOLOFHead=dict(cls='cls_score', reg='bbox_pred', objectness='object_pred'),
@@ -83,8 +89,10 @@ class LastQueries:
 
     def __call__(self, given):
         value = given[0] if isinstance(given, (list, tuple)) else given
-        if not isinstance(value, torch.Tensor) or value.ndim not in (3, 4):
+        if not isinstance(value, torch.Tensor) or value.ndim not in (2, 3, 4):
             raise ValueError('no states of queries')
+        if value.ndim == 2:
+            value = value.unflatten(0, (-1, self.count))
         value = value[-1] if value.ndim == 4 else value
         return value[:, -self.count:].transpose(1, 2).unsqueeze(-1)
 
@@ -100,9 +108,13 @@ def tap_names(model):
             for name, taps in _dense(path, head).items():
                 names.setdefault(name, taps)
     if isinstance(getattr(model, 'rpn_head', None), nn.Module):
-        names.update(rpn_cls=['rpn_head.rpn_cls[:]'], rpn_reg=['rpn_head.rpn_reg[:]'])
+        path, head = 'rpn_head', model.rpn_head
+        if hasattr(head, 'stages'):  # a cascade ends in its scores
+            path, head = f'rpn_head.stages.{len(head.stages) - 1}', head.stages[-1]
+        names.update({f'rpn_{name}': taps for name, taps in _dense(path, head).items()
+                      if name in ('cls', 'reg')})
     if isinstance(getattr(model, 'roi_head', None), nn.Module):
-        names.update(_of_rois(model.roi_head))
+        names.update(_of_rois(model, model.roi_head))
     names.update(_of_queries(model))
     return {name: [tap if isinstance(tap, (Tap, JoinedTap)) else parse_tap(tap)
                    for tap in names[name] if tap is not None]
@@ -138,6 +150,11 @@ def _dense(path, head):
     if known is None:
         known = {}
         names.update(cls=[f'{path}[0][:]'], reg=[f'{path}[1][:]'])
+    last = getattr(head, 'cls_embed', None)
+    if last is not None and isinstance(getattr(head, 'num_queries', None), int):
+        source = Source(f'{path}.cls_embed')
+        names['query_cls'] = [Tap(source, derive=LastQueries(head.num_queries)),
+                              Tap(source, (-1,), LastQueries(head.num_queries))]
     for name, conv in known.items():
         if conv.endswith('.*'):
             modules = getattr(head, conv[:-2], ())
@@ -157,7 +174,7 @@ def _dense(path, head):
     return names
 
 
-def _of_rois(head):
+def _of_rois(model, head):
     """Names of a RoI head; of a cascade its first stage, whose RoIs are the RPN's."""
     def first(name):
         part = getattr(head, name, None)
@@ -165,8 +182,12 @@ def _of_rois(head):
 
     extractor, box, mask = (first(name) for name in ('bbox_roi_extractor', 'bbox_head',
                                                      'mask_head'))
-    return dict(rois=[f'{extractor}:input2'], roi=[extractor], roi_cls=[f'{box}.fc_cls'],
-                roi_reg=[f'{box}.fc_reg'], mask_rois=[f"{first('mask_roi_extractor')}:input2"],
+    if hasattr(head, 'proposal_feature_channel'):  # of queries, which are no RoIs of the image
+        return dict(query_cls=[Tap(Source(f'roi_head.bbox_head.{len(head.bbox_head) - 1}.fc_cls'),
+                                   derive=LastQueries(model.rpn_head.num_proposals))])
+    return dict(rois=[f'{extractor}:input2'], roi=[extractor],
+                roi_cls=[f'{box}.fc_cls', f'{box}.fc_cls.0'],  # CrowdDet has one for each instance
+                roi_reg=[f'{box}.fc_reg', f'{box}.fc_reg.0'], mask_rois=[f"{first('mask_roi_extractor')}:input2"],
                 mask=[f'{mask}.conv_logits'])
 
 
