@@ -55,9 +55,11 @@ _HEADS = dict(
     FCOSHead=dict(cls='conv_cls', reg='scales.*', centerness='conv_centerness'),
     AnchorFreeHead=dict(cls='conv_cls', reg='conv_reg'),
     RepPointsHead=dict(cls='reppoints_cls_out', reg='reppoints_pts_refine_out'),
-    RPNHead=dict(cls='rpn_cls', reg='rpn_reg'), GuidedAnchorHead=dict(cls='conv_cls', reg='conv_reg'),
+    RPNHead=dict(cls='rpn_cls', reg='rpn_reg'),
+    GuidedAnchorHead=dict(cls='conv_cls', reg='conv_reg'),
     GARetinaHead=dict(cls='retina_cls', reg='retina_reg'),
-    RetinaSepBNHead=dict(cls='retina_cls', reg='retina_reg'), SABLRetinaHead=dict(cls='retina_cls'),
+    RetinaSepBNHead=dict(cls='retina_cls', reg='retina_reg'),
+    SABLRetinaHead=dict(cls='retina_cls'),
     YOLACTHead=dict(cls='conv_cls', reg='conv_reg'),
     VFNetHead=dict(cls='vfnet_cls', reg='scales.*'),
     TOODHead=dict(cls='tood_cls', reg='tood_reg'),
@@ -187,14 +189,16 @@ def _of_rois(model, head):
                                    derive=LastQueries(model.rpn_head.num_proposals))])
     return dict(rois=[f'{extractor}:input2'], roi=[extractor],
                 roi_cls=[f'{box}.fc_cls', f'{box}.fc_cls.0'],  # CrowdDet has one for each instance
-                roi_reg=[f'{box}.fc_reg', f'{box}.fc_reg.0'], mask_rois=[f"{first('mask_roi_extractor')}:input2"],
+                roi_reg=[f'{box}.fc_reg', f'{box}.fc_reg.0'],
+                mask_rois=[f"{first('mask_roi_extractor')}:input2"],
                 mask=[f'{mask}.conv_logits'])
 
 
 def _of_queries(model):
     count = getattr(model, 'num_queries', None)
     head = getattr(model, 'bbox_head', None)
-    if not isinstance(count, int) or head is None:
+    # DDQ trains more queries behind these, another number of them for every batch.
+    if not isinstance(count, int) or head is None or hasattr(model, 'dense_topk_ratio'):
         return {}
     last = functools.partial(Tap, derive=LastQueries(count))
     return dict(decoder=[last(Source('decoder'))], query_cls=[last(Source('bbox_head'), (0,))],
