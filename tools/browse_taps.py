@@ -2,13 +2,14 @@
 
     python tools/browse_taps.py mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py
     python tools/browse_taps.py CONFIG --match 'layer4|decode_head' --depth 4
+    python tools/browse_taps.py mmdet::gfl/gfl_r50_fpn_1x_coco.py
     python tools/browse_taps.py DISTILL_CONFIG
 
-First the semantic names ('logits', 'head', ...), which work for every model of
-its kind, then the modules. Of a distill config, the student (as it runs in training) and its
-teachers (in inference) stand side by side, with what a term between the two would need. The
-models are built with random weights and run on a random image; no data and no checkpoint are
-read.
+First the semantic names ('logits', 'neck', ...), which work for every model of
+its kind, then the modules; of a pyramid every level. Of a distill config, the student (as it runs
+in training) and its teachers (in inference) stand side by side, levels of equal stride in one
+line, with what a term between the two would need. The models are built with random weights and
+run on a random image; no data and no checkpoint are read.
 """
 import argparse
 import re
@@ -19,6 +20,9 @@ from mmkd.models.dry_run import DryRun
 from mmkd.models.libraries import library_of
 from mmkd.models.teacher import build_model, named_teachers
 from mmkd.utils.configs import is_distiller, read_config
+
+#: names of class scores, whose numbers of channels are those of classes
+CLASSES = ('logits', 'aux_logits', 'cls', 'query_cls', 'roi_cls', 'rpn_cls')
 
 
 def parse_args(argv=None):
@@ -50,53 +54,105 @@ class Browsed:
         how = 'training' if self.training else 'inference'
         return f'{self.label}: {self.called}, in {how}, input {self.run.size} pixels wide'
 
-    def shape(self, name):
-        """'512 x 8 x 8', or '' for a name that it lacks."""
-        return describe(self.run.examples[name]) if name in self.run.examples else ''
-
-    def stride(self, name):
+    def levels(self, name):
+        """[(stride or None, tensor)] of what a name gives: of a pyramid all levels, of one map
+        one, of a name that it lacks none."""
         value = self.run.examples.get(name)
-        if value is None or value.ndim != 4 or value.shape[-1] < 2:
-            return ''
-        return f'{self.run.size / value.shape[-1]:g}'
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        return [(self._stride(x), x) for x in values]
+
+    def _stride(self, x):
+        """None for rows, of RoIs or queries, which have none."""
+        is_map = x.ndim == 4 and x.shape[-1] > 1 and len(x) == len(self.run.batch[0])
+        return self.run.size / x.shape[-1] if is_map else None
+
+    def is_pyramid(self, name):
+        return isinstance(self.run.examples.get(name), list)
 
 
-def describe(value):
-    """'512 x 8 x 8' for a tensor: without the batch."""
-    return ' x '.join(map(str, value.shape[1:])) or 'scalar'
+def describe(stride, x):
+    """('512 x 8 x 8', 'stride 8') of a tensor: without the batch."""
+    shape = ' x '.join(map(str, x.shape[1:])) or 'scalar'
+    return shape, '' if stride is None else f'stride {stride:g}'
 
 
-def needed(student, teacher, name):
-    """What a term that taps ``name`` on both sides needs."""
-    lacking = [side.label for side in (student, teacher) if name not in side.run.examples]
-    if lacking:
-        return f"not in the {' and the '.join(lacking)}"
-    channels = [side.run.examples[name].shape[1] for side in (student, teacher)]
+def needed(name, student, teacher):
+    """What a term needs that taps these (stride, tensor), of the same name, on both sides."""
+    channels = [x.shape[1] for _, x in (student, teacher)]
     if channels[0] != channels[1]:
-        return 'other classes' if name in ('logits', 'aux_logits') else \
-            'a connector for most losses'
-    strides = student.stride(name), teacher.stride(name)
-    return '' if strides[0] == strides[1] else 'is resized'
+        return 'other classes' if name in CLASSES else 'a connector for most losses'
+    return 'no connector needed' + ('' if student[0] == teacher[0] else ', is resized')
+
+
+def pairs(student, teacher):
+    """Levels of two pyramids side by side, those of equal stride; None where one is missing."""
+    left, found = list(teacher), []
+    for level in student:
+        partner = next((i for i, other in enumerate(left) if _near(level, other)), None)
+        found.append((level, None if partner is None else left.pop(partner)))
+    found += [(None, level) for level in left]
+    return sorted(found, key=lambda pair: (pair[0] or pair[1])[0] or 0)
+
+
+def _near(level, other):
+    return level[0] == other[0] or None not in (level[0], other[0]) and round(
+        level[0]) == round(other[0])
 
 
 def show_names(network):
     print('\nsemantic names')
     for name in network.names:
-        if name in network.run.examples:
-            print(f'  {name:<18} {network.shape(name):<20} stride {network.stride(name):<4} '
-                  f"= '{network.run.taps[name]}'")
-    print('  (not here: ' + ', '.join(n for n in network.names if n not in network.run.examples)
-          + ')')
+        levels = network.levels(name)
+        if not levels:
+            continue
+        lines = ['{:<20} {:<11}'.format(*describe(*level)) for level in levels]
+        if not network.is_pyramid(name):
+            print(f"  {name:<18} {lines[0]} = '{network.run.taps[name]}'")
+            continue
+        print(f"  {name:<18} {f'pyramid of {len(levels)}':<32} = '{network.run.taps[name]}'")
+        for i, line in enumerate(lines):
+            print(f"    {f'[{i}]':<16} {line}".rstrip())
+    print('  (not here: ' + ', '.join(n for n in network.names if not network.levels(n)) + ')')
 
 
 def show_pair(student, teacher):
-    print(f'\n{"semantic names":<20} {student.label:<26} {teacher.label:<26} a term needs')
+    print(f'\n{"semantic names":<20} {student.label:<28} {teacher.label:<28} a term needs')
     for name in student.names:
-        if not student.shape(name) and not teacher.shape(name):
+        sides = student, teacher
+        levels = [side.levels(name) for side in sides]
+        if not any(levels):
             continue
-        sides = [f'{side.shape(name):<15} stride {side.stride(name)}'
-                 if side.shape(name) else '-' for side in (student, teacher)]
-        print(f'  {name:<18} {sides[0]:<26} {sides[1]:<26} {needed(student, teacher, name)}')
+        if not all(levels):
+            lacking = next(side.label for side in sides if not side.levels(name))
+            _show_line(f'  {name}', sides, name, f'not in the {lacking}')
+        elif not any(side.is_pyramid(name) for side in sides):
+            _show_levels(f'  {name}', levels[0][0], levels[1][0], needed(
+                name, levels[0][0], levels[1][0]))
+        elif not all(side.is_pyramid(name) for side in sides):
+            _show_line(f'  {name}', sides, name, 'one level of the pyramid')
+        else:
+            _show_line(f'  {name}', sides, name, '')
+            for one, other in pairs(*levels):
+                _show_levels('    level', one, other, needed(name, one, other) if one and other
+                             else "no partner: levels='common' leaves it out")
+
+
+def _show_line(start, sides, name, what):
+    """A name as a whole."""
+    texts = []
+    for side in sides:
+        levels = side.levels(name)
+        texts.append(f'pyramid of {len(levels)}' if side.is_pyramid(name)
+                     else _text(levels[0] if levels else None))
+    print(f'{start:<20} {texts[0]:<28} {texts[1]:<28} {what}'.rstrip())
+
+
+def _show_levels(start, one, other, what):
+    print(f'{start:<20} {_text(one):<28} {_text(other):<28} {what}'.rstrip())
+
+
+def _text(level):
+    return '-' if level is None else '{:<15} {}'.format(*describe(*level))
 
 
 def show_modules(network):
@@ -104,7 +160,8 @@ def show_modules(network):
     print(f'\nmodules of the {network.label}')
     for path in network.paths:
         if path in run.taps:
-            print(f'  {path:<40} {network.shape(path):<20} stride {network.stride(path)}')
+            for level in network.levels(path):
+                print('  {:<40} {:<20} {}'.format(path, *describe(*level)))
         elif 'never fires' not in run.errors.get(path, ''):
             print(f"  {path:<40} {run.errors[path].partition(': ')[2] or run.errors[path]}")
 
