@@ -51,16 +51,19 @@ def check(model_cfg, library='mmseg'):
             return dict(stock=_said(error))
         found = dict(stock='', size=list(batch[0].shape[-2:]))
         names = library_of(stock).tap_names(stock)
-        terms = {name: dict(term, tap=next(tap for tap in taps if tap in names), weight=1.)
-                 for name, (taps, term) in TERMS[library].items() if set(taps) & set(names)}
-        if library == 'mmseg':  # what has neither is to be told
-            terms = {name: terms.get(name, dict(term, tap=taps[0]))
-                     for name, (taps, term) in TERMS[library].items()}
+        # A segmentor that has neither is told so; not every detector has RoIs.
+        terms = {name: _with_tap(term, next((tap for tap in taps if tap in names), taps[0]))
+                 for name, (taps, term) in TERMS[library].items()
+                 if library == 'mmseg' or set(taps) & set(names)}
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, 'teacher.pth')
             torch.save(dict(state_dict=teacher.state_dict()), path)
             del teacher
             return {**found, **_wrong_each(stock, model_cfg, path, terms, batch, losses)}
+
+
+def _with_tap(term, tap):
+    return dict(term, weight=1., **({} if 'student_tap' in term else dict(tap=tap)))
 
 
 def _wrong_each(stock, model_cfg, path, terms, batch, losses):

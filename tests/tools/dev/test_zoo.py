@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.cli import ROOT
+from tests.detectors import small_detector
 from tests.helpers import tiny_segmentor
 
 
@@ -22,13 +23,14 @@ ROWS = {'a.py': dict(stock='', logits='', backbone='', configs=3, seconds=1., co
         'b.py': dict(stock='', logits='no gradient', backbone='', configs=1, seconds=1.,
                      commit='2b'),
         'c.py': dict(stock='ImportError: ldm', configs=1, seconds=1., commit='2b')}
+TERMS = ('logits', 'backbone')
 MODELS = {'a.py': 3, 'b.py': 1, 'c.py': 1, 'd.py': 4}
 
 
 def test_report_counts_and_names_what_is_not_perfect(zoo):
-    assert zoo.summary(ROWS) == dict(logits=(1, 2), backbone=(2, 2))
-    text = zoo.render(dict(models=ROWS, unread=dict(d='x'), date='d', torch='t', command='c',
-                           configs=9, distinct=4))
+    assert zoo.summary(ROWS, TERMS) == dict(logits=(1, 2), backbone=(2, 2))
+    text = zoo.render(dict(library='mmseg', models=ROWS, unread=dict(d='x'), date='d', torch='t',
+                           command='c', configs=9, distinct=4), TERMS)
     assert '| logits term | 1 of 2 |' in text and '| backbone term | 2 of 2 |' in text
     assert '| b.py | logits term: no gradient |' in text
     assert '| c.py | does not train here without mmkd: ImportError: ldm |' in text
@@ -36,23 +38,37 @@ def test_report_counts_and_names_what_is_not_perfect(zoo):
     assert '3 of 4 were tried, with mmkd as of 2b (2), 1a (1)' in text
 
 
+def test_a_term_that_a_model_has_no_tensor_for_is_not_counted(zoo):
+    rows = {'a.py': dict(stock='', neck='', roi=''), 'b.py': dict(stock='', neck='no gradient')}
+    assert zoo.summary(rows, ('neck', 'head', 'roi')) == dict(neck=(1, 2), head=(0, 0), roi=(1, 1))
+    assert zoo.worse_than({}, rows, ('neck', 'roi')) == ['b.py']
+
+
 def test_a_child_that_dies_or_hangs_is_a_result(zoo, monkeypatch):
-    def check(config):
+    def check(config, library):
         if config == 'dies':
             os._exit(3)
         while True:
             pass
 
-    monkeypatch.setattr(zoo, 'model_of', lambda config: config)
+    monkeypatch.setattr(zoo, 'model_of', lambda config, library, small: config)
     monkeypatch.setattr(zoo, 'check', check)
-    found = dict(zoo.results_of(['dies', 'hangs'], 2, 1))
+    found = dict(zoo.results_of(['dies', 'hangs'], 'mmseg', 2, 1))
     assert found['dies']['logits'] == 'died (3)'
     assert found['hangs']['backbone'] == 'longer than 1 s of CPU'
 
 
+def test_a_detector_that_cannot_be_narrow_is_tried_as_it_is(zoo, monkeypatch):
+    monkeypatch.setattr(zoo, 'model_of', lambda config, library, small: small)
+    monkeypatch.setattr(zoo, 'check', lambda small, library: dict(
+        stock='too narrow' if small else '', library=library))
+    assert dict(zoo.results_of(['a'], 'mmdet', 1, 9))['a']['library'] == 'mmdet'
+    assert dict(zoo.results_of(['a'], 'mmdet', 1, 9))['a']['stock'] == ''
+
+
 def _run(zoo, monkeypatch, tmp_path, found, *args, written=None):
     """(exit code, the report written) of a run that finds these rows."""
-    def results(configs, jobs, limit):
+    def results(configs, library, jobs, limit):
         for config in configs:
             if found[config] is KeyboardInterrupt:
                 raise KeyboardInterrupt
@@ -61,11 +77,11 @@ def _run(zoo, monkeypatch, tmp_path, found, *args, written=None):
     if written is not None:
         (tmp_path / 'zoo.json').write_text(json.dumps(dict(models=written)))
     monkeypatch.setattr(zoo, 'RESULTS', tmp_path)
-    monkeypatch.setattr(zoo, 'PROGRESS', tmp_path / 'progress.jsonl')
-    monkeypatch.setattr(zoo, 'distinct_models', lambda: (MODELS, {}))
+    monkeypatch.setattr(zoo, 'PROGRESS', tmp_path)
+    monkeypatch.setattr(zoo, 'distinct_models', lambda library: (MODELS, {}))
     monkeypatch.setattr(zoo, 'results_of', results)
     try:
-        code = zoo.main(zoo.parse_args(args))
+        code = zoo.main(zoo.parse_args(['--library', 'mmseg', *args]))
     except KeyboardInterrupt:
         code = None
     return code, json.loads((tmp_path / 'zoo.json').read_text())
@@ -113,13 +129,29 @@ def test_one_model_is_checked_whole(zoo):
     assert sys.modules['_zoo_check']
 
 
+def test_one_detector_is_checked_whole(zoo):
+    """With RoIs: all three terms, the RoIs shared."""
+    from _zoo_check import check
+    found = check(small_detector('faster'), 'mmdet')
+    assert {**found, 'size': None} == dict(stock='', neck='', head='', roi='', size=None)
+
+
+def test_numbers_make_no_other_detector_and_layers_do(zoo):
+    from _zoo_models import _key
+    model = small_detector('retinanet').to_dict()
+    wide = small_detector('retinanet', width=32).to_dict()
+    assert _key(model, 'mmdet') == _key(wide, 'mmdet') != _key(
+        dict(model, neck=dict(model['neck'], type='PAFPN')), 'mmdet')
+
+
 def test_a_term_that_reads_two_tensors_and_one_that_cannot_be_built_are_told_apart(
         zoo, monkeypatch):
     import _zoo_check
-    backbone = {key: value for key, value in _zoo_check.TERMS['backbone'].items() if key != 'tap'}
-    monkeypatch.setattr(_zoo_check, 'TERMS', dict(
-        logits=dict(_zoo_check.TERMS['logits'], tap='depth'),
-        backbone=dict(backbone, student_tap='backbone[-1]', teacher_tap='backbone[-2]')))
+    backbone = _zoo_check.TERMS['mmseg']['backbone'][1]
+    monkeypatch.setitem(_zoo_check.TERMS, 'mmseg', dict(
+        logits=(('depth',), _zoo_check.TERMS['mmseg']['logits'][1]),
+        backbone=(('backbone',), dict(backbone, student_tap='backbone[-1]',
+                                      teacher_tap='backbone[-2]'))))
     found = _zoo_check.check(tiny_segmentor())
     assert "has no 'depth'" in found['logits']
     assert found['backbone'] == 'student and teacher read different tensors'
