@@ -155,7 +155,8 @@ def _wrong(stock, model_cfg, path, terms, batch, losses):
 
 def _wrong_losses(name, log, gradients):
     values = {key: value for key, value in log.items() if key.startswith(f'loss_{name}')}
-    if not values or not all(torch.isfinite(value) and value > 0 for value in values.values()):
+    if not all(torch.isfinite(value) and value >= 0 for value in values.values()) or not sum(
+            values.values()) > 0:
         return f'its losses are {values}'
     if not all(torch.isfinite(grad).all() and grad.abs().sum() > 0 for grad in gradients):
         return "no gradient at the student's tensor"

@@ -100,7 +100,7 @@ def narrow(node):
 def _narrowed(value):
     if isinstance(value, (list, tuple)):
         return type(value)(map(_narrowed, value))
-    return max(value // 8, 2) if isinstance(value, int) and value >= 16 else value
+    return value // 8 if isinstance(value, int) and value >= 32 else value
 
 
 def _few(node):

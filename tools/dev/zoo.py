@@ -22,6 +22,8 @@ fails (exit code 1) where a model is worse than written there.
 """
 import argparse
 import datetime
+import hashlib
+import importlib.metadata
 import json
 import multiprocessing.connection
 import random
@@ -134,9 +136,23 @@ def _families_in_turn(configs):
     return sorted(configs, key=order.get)
 
 
+def _listed(library):
+    """distinct_models(), kept while the library and what decides about them are as they were."""
+    sources = [Path(__file__).with_name(f'_zoo_{name}.py') for name in ('models', 'shrink')]
+    version = importlib.metadata.version(dict(mmseg='mmsegmentation').get(library, library))
+    key = hashlib.sha256(b''.join(map(Path.read_bytes, sources)) + version.encode()).hexdigest()
+    file = PROGRESS / f'models_{library}.json'
+    kept = json.loads(file.read_text()) if file.is_file() else {}
+    if kept.get('key') != key:
+        kept = dict(key=key, found=distinct_models(library))
+        PROGRESS.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(kept))
+    return kept['found']
+
+
 def whole(library, args):
     """All models; what is known when it is interrupted is written, too."""
-    models, unread = distinct_models(library)
+    models, unread = _listed(library)
     rows, commit = _read_progress(library, args.again), code()
     left = _families_in_turn(config for config in models if config not in rows)
     print(f'{library}: {len(models)} models, {len(left)} left to try', flush=True)
