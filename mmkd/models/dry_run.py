@@ -110,6 +110,8 @@ class DryRun:
                        key=lambda size: (size[0] * size[1], size))
         with no_trace(self.model):
             twin = twin_of(self.model)
+            if twin is not self.model:
+                self.library.settle(twin)
             for size in sizes:
                 for channels in self.library.input_channels(self.model):
                     self.batch = self._batch(size, channels)

@@ -190,7 +190,7 @@ def test_rois_of_a_teacher_are_the_students(runs, kind):
 
 def test_dino_is_read_without_its_denoising_queries(runs):
     model, run = runs('dino', True)
-    source = Source('bbox_head.cls_branches.5')
+    source = Source('bbox_head.cls_branches.5')  # of the last layer, denoising queries first
     sources = {source, *run.taps['query_cls'].sources}
     with Recorder(twin_of(model).train(), sources) as recorder:
         recorder.model.loss(*copy.deepcopy(run.batch))

@@ -6,14 +6,15 @@ import tempfile
 
 import numpy as np
 import torch
+from _zoo_reads import what_is_read, wrong_tensor
 from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmengine.registry import MODELS, DefaultScope
+from torch.nn import Conv2d, Linear
 
 import mmkd.models  # noqa: F401 - registers everything
 from mmkd.models.libraries import library_of
 from mmkd.models.no_trace import twin_of
-from mmkd.models.recorder import Recorder
 from mmkd.models.values import leaves
 
 #: library -> name of a term -> (semantic names to tap: the first that the model has; the term)
@@ -29,9 +30,6 @@ TERMS = dict(
         roi=(('roi_cls',), dict(loss=dict(type='mmkd.DeFeatRoILoss')))))
 _SIZES = dict(mmseg=((64, 96), (128, 192), (256, 256), (512, 512)),
               mmdet=((128, 192), (256, 256), (512, 512)))
-#: parts that may give something else in training
-_PARTS = ('backbone', 'neck', 'image_encoder', 'decode_head', 'decode_head.0', 'decode_head.1',
-          'rpn_head', 'bbox_head', 'roi_head', 'mask_head', 'panoptic_head')
 
 
 def check(model_cfg, library='mmseg'):
@@ -91,10 +89,11 @@ def _built(model_cfg, seed, awake=False):
     except AttributeError:  # SAN's only starts from a checkpoint
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.02)
-    for parameter in model.parameters() if awake else ():
-        usual = (2 / max(parameter[0].numel(), 1)) ** 0.5 if parameter.ndim > 1 else 0
-        if 0 < float(parameter.detach().std()) < usual / 2:
-            torch.nn.init.normal_(parameter, std=usual)
+    layers = [module for module in model.modules() if isinstance(module, (Conv2d, Linear))]
+    for weight in [layer.weight for layer in layers] if awake else ():
+        usual = (2 / max(weight[0].numel(), 1)) ** 0.5
+        if 0 < float(weight.detach().std()) < usual / 2:
+            torch.nn.init.normal_(weight, std=usual)
     return model
 
 
@@ -114,7 +113,7 @@ def _first_size_that_trains(model, sizes):
 
 
 def _step(model, batch):
-    """The losses of a training step, with the same draws whatever the model."""
+    """The losses of a training step, with the same draws for any model."""
     torch.manual_seed(4)
     losses = model.train()(batch[0].clone(), copy.deepcopy(batch[1]), mode='loss')
     total, log = model.parse_losses(losses)
@@ -148,8 +147,8 @@ def _wrong(stock, model_cfg, path, terms, batch, losses):
     if any(not torch.equal(value, before[key]) for key, value in teacher.state_dict().items()):
         return dict.fromkeys(terms, 'the teacher changed')
     taps = {name: distiller.distiller[name].taps for name in terms}
-    read = _reads(stock, taps, distiller._shared, batch)
-    return {name: _wrong_losses(name, log, gradients[name]) or _wrong_tensor(name, *read[name])
+    read = what_is_read(stock, taps, distiller._shared, batch)
+    return {name: _wrong_losses(name, log, gradients[name]) or wrong_tensor(name, *read[name])
             for name in terms}
 
 
@@ -205,47 +204,6 @@ def _gradient(term):
         yield gradients
     finally:
         del term.forward
-
-
-def _reads(model, taps, shared, batch):
-    """Term -> what student and teacher read with equal weights and without chance, and the
-    gradient of what inference gives at the latter (None: it does not depend on it)."""
-    library, read = library_of(model), {name: [] for name in taps}
-    given = {}
-    for side in ('student', 'teacher'):
-        run = twin_of(model).eval()
-        sources = {source for both in taps.values() for source in both[side].sources}
-        run.training = side == 'student'
-        if run.training:
-            sources |= {source for tap in shared.values() for source in tap.sources}
-        for path, module in run.named_modules():
-            if path in _PARTS:
-                module.training = run.training
-        torch.manual_seed(6)
-        with Recorder(run, sources) as recorder:
-            out = run.loss(*copy.deepcopy(batch)) if run.training else library.forward(
-                run, *copy.deepcopy(batch), [source.path for source in sources], given)
-        if run.training:
-            given = {name: tap.read(recorder.calls) for name, tap in shared.items()}
-        for name, both in taps.items():
-            read[name].append(leaves(both[side].read(recorder.calls)))
-    if not isinstance(out, torch.Tensor):  # a detector's boxes have no gradient
-        return {name: (*both, None) for name, both in read.items()}
-    return {name: (*both, torch.autograd.grad(
-        out.square().sum(), both[1], allow_unused=True, retain_graph=True)[0])
-        for name, both in read.items()}
-
-
-def _wrong_tensor(name, student, teacher, gradient):
-    if len(student) != len(teacher) or not all(map(_close, student, teacher)):
-        return 'student and teacher read different tensors'
-    if name == 'backbone' and (gradient is None or not gradient.abs().sum() > 0):
-        return 'inference does not read it'
-    return ''
-
-
-def _close(one, other):
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 __all__ = ['TERMS', 'check']

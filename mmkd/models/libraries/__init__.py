@@ -12,6 +12,8 @@ attributes.
   stands for, and ``places(model)`` has the paths of modules by which named tensors come.
 - ``SIZES``, ``input_channels(model)``, ``input_sizes(model)``: which images it takes, to be tried.
 - ``make_batch(model, size, channels)``: a small random training batch (inputs, data_samples).
+- ``settle(model)``: give a copy, on which shapes are found out, weights with which it runs, where
+  those that nobody has initialised would not.
 - ``forward(model, inputs, data_samples, paths, shared)``: the model's forward as in
   inference, up to the heads' outputs, so that every module in ``paths`` runs.
 - ``SHARED``: name of a teacher's tap -> name of what the student gives its forward (``shared``).

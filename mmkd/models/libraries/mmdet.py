@@ -72,6 +72,8 @@ def make_batch(model, size, channels=None):
     inputs = torch.randn(2, channels or input_channels(model)[0], *size)
     samples = bare_samples(inputs)
     classes = num_classes(model) or 1
+    semantic = [module.num_classes for name, module in model.named_modules()
+                if name.endswith('semantic_head') and hasattr(module, 'num_classes')]
     for sample in samples:
         corners = torch.rand(3, 2) * 0.5
         boxes = torch.cat([corners, corners + 0.15 + torch.rand(3, 2) * 0.35], 1)
@@ -93,9 +95,16 @@ def make_batch(model, size, channels=None):
             proposals = torch.cat([boxes, torch.cat([corners, corners + 8], 1)])
             sample.proposals = InstanceData(bboxes=proposals, scores=torch.rand(23))
         sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=torch.zeros(0).long())
-        stuff = torch.randint(0, max(classes, 1), (1, height, width))
+        stuff = torch.randint(0, max(min([classes, *semantic]), 1), (1, height, width))
         sample.gt_sem_seg = PixelData(sem_seg=stuff)
     return inputs, samples
+
+
+def settle(model):
+    """Give Sparse R-CNN's first proposals, which are weights, a size; a random start does not."""
+    proposals = getattr(model, 'rpn_head', None)
+    if hasattr(proposals, 'init_proposal_bboxes'):
+        proposals.init_weights()
 
 
 def _learns_masks(model):

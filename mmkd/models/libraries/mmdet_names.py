@@ -155,8 +155,8 @@ def _dense(path, head):
     last = getattr(head, 'cls_embed', None)
     if last is not None and isinstance(getattr(head, 'num_queries', None), int):
         source = Source(f'{path}.cls_embed')
-        names['query_cls'] = [Tap(source, derive=LastQueries(head.num_queries)),
-                              Tap(source, (-1,), LastQueries(head.num_queries))]
+        names['query_cls'] = [Tap(source, index, LastQueries(head.num_queries))
+                              for index in ((-1,), ())]  # a call for each layer, or one for all
     for name, conv in known.items():
         if conv.endswith('.*'):
             modules = getattr(head, conv[:-2], ())

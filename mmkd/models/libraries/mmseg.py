@@ -107,6 +107,10 @@ def make_batch(model, size, channels=None):
     return inputs, samples
 
 
+def settle(model):
+    """Any weights will do."""
+
+
 def forward(model, inputs, data_samples, paths=(), shared=None):
     """Run the segmentor as in inference, to the last head's output (and the auxiliary
     heads if one of ``paths`` is in them)."""
