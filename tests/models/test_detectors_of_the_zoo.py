@@ -22,6 +22,8 @@ KINDS = dict(
     fcos_rpn=('faster_rcnn/faster-rcnn_r50_fpn_fcos-rpn_1x_coco.py', dict(
         rpn_cls='rpn_head.conv_cls[:]')),
     context=('htc/htc_r50_fpn_1x_coco.py', dict(roi_cls='roi_head.bbox_head.0.fc_cls')),
+    extracted_twice=('double_heads/dh-faster-rcnn_r50_fpn_1x_coco.py', dict(
+        rois='roi_head.bbox_roi_extractor:input2[0]', roi='roi_head.bbox_roi_extractor[0]')),
     query_rois=('sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py', dict(
         query_cls='last_queries(roi_head.bbox_head.5.fc_cls)')),
     mask_queries=('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', dict(

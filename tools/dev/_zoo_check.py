@@ -3,6 +3,7 @@ import contextlib
 import copy
 import os
 import tempfile
+import traceback
 
 import numpy as np
 import torch
@@ -76,7 +77,8 @@ def _wrong_each(stock, model_cfg, path, terms, batch, losses):
 
 
 def _said(error):
-    return f'{type(error).__name__}: {error}'.strip()
+    return f'{type(error).__name__}: {error}' if str(error) else (
+        f'{type(error).__name__} at {traceback.extract_tb(error.__traceback__)[-1].line!r}')
 
 
 def _built(model_cfg, seed, awake=False):

@@ -187,7 +187,9 @@ def _of_rois(model, head):
     if hasattr(head, 'proposal_feature_channel'):  # of queries, which are no RoIs of the image
         return dict(query_cls=[Tap(Source(f'roi_head.bbox_head.{len(head.bbox_head) - 1}.fc_cls'),
                                    derive=LastQueries(model.rpn_head.num_proposals))])
-    return dict(rois=[f'{extractor}:input2'], roi=[extractor],
+    # Double heads extract twice: for classes, and more of the image for boxes.
+    return dict(rois=[f'{extractor}:input2', f'{extractor}:input2[0]'],
+                roi=[extractor, f'{extractor}[0]'],
                 roi_cls=[f'{box}.fc_cls', f'{box}.fc_cls.0'],  # CrowdDet has one for each instance
                 roi_reg=[f'{box}.fc_reg', f'{box}.fc_reg.0'],
                 mask_rois=[f"{first('mask_roi_extractor')}:input2"],
