@@ -203,4 +203,5 @@ def main(args):
 
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is known is written
     sys.exit(main(parse_args()))
