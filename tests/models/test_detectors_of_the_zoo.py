@@ -24,6 +24,8 @@ KINDS = dict(
     context=('htc/htc_r50_fpn_1x_coco.py', dict(roi_cls='roi_head.bbox_head.0.fc_cls')),
     extracted_twice=('double_heads/dh-faster-rcnn_r50_fpn_1x_coco.py', dict(
         rois='roi_head.bbox_roi_extractor:input2[0]', roi='roi_head.bbox_roi_extractor[0]')),
+    guided_anchors=('guided_anchoring/ga-retinanet_r50-caffe_fpn_1x_coco.py', dict(
+        cls='bbox_head.retina_cls[:]', reg='bbox_head.retina_reg[:]')),
     query_rois=('sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py', dict(
         query_cls='last_queries(roi_head.bbox_head.5.fc_cls)')),
     mask_queries=('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', dict(
