@@ -117,7 +117,8 @@ def _first_size_that_trains(model, sizes):
 def _step(model, batch):
     """The losses of a training step, with the same draws for any model."""
     torch.manual_seed(4)
-    losses = model.train()(batch[0].clone(), copy.deepcopy(batch[1]), mode='loss')
+    model.train()  # which returns None for one that is taught by mmdet itself (LD)
+    losses = model(batch[0].clone(), copy.deepcopy(batch[1]), mode='loss')
     total, log = model.parse_losses(losses)
     total.backward()
     return log
