@@ -102,7 +102,7 @@ def main():
     warnings.filterwarnings('ignore')
     torch.set_num_threads(1)
     init_default_scope('mmdet')
-    size, count = ((64, 64), 1) if args.quick else ((128, 160), 5)
+    size, count = ((64, 64), 1) if args.quick else ((128, 160), 3)
     results = dict(
         command='python ' + ' '.join(sys.argv), torch=torch.__version__,
         machine=f'{platform.machine()}, one thread', date=str(datetime.date.today()),
