@@ -5,6 +5,8 @@ import os
 
 from mmengine.logging import print_log
 
+from ..models.taps import split_levels
+from ..models.term_spec import connectors_of
 from ..utils.checkpoint import safe_load
 from ..utils.configs import is_distiller, load_model_config, teachers_of, type_name
 
@@ -120,15 +122,19 @@ def _networks(cfg):
 
 def _scores(model, teacher):
     """Does a term compare this teacher's class scores with the student's as they are?"""
-    return any(_SCORES & set(_tapped(term.get('teacher_tap', term.get('tap'))))
-               and term.get('teacher', teacher) == teacher
-               and not any(term.get(f'{side}_connector') for side in ('student', 'teacher'))
+    return any(_SCORES & set(_as_they_are(term)) and term.get('teacher', teacher) == teacher
                for term in (model.get('distillations') or {}).values() if isinstance(term, dict))
 
 
-def _tapped(tap):
-    """The taps that a term names: one, or several by name."""
-    return [str(one) for one in (tap.values() if isinstance(tap, dict) else [tap])]
+def _as_they_are(term):
+    """The names that a term taps of its teacher, without what a connector stands before."""
+    sides = {side: term.get(f'{side}_tap', term.get('tap')) for side in ('student', 'teacher')}
+    roles = {role for side, tap in sides.items() for role in connectors_of(term, side, tap)}
+    if roles & {'student_connector', 'teacher_connector'}:  # of all that is tapped
+        return []
+    changed, tap = {role.partition('.')[2] for role in roles}, sides['teacher']
+    taps = tap.items() if isinstance(tap, dict) else [(None, tap)]
+    return [split_levels(str(one))[0] for name, one in taps if name not in changed]
 
 
 def heads(model, path=''):

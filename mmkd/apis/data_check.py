@@ -31,7 +31,7 @@ def check_datasets(cfg, loaders=('train_dataloader', 'val_dataloader')):
 
     Every file is looked for, a few annotations are read, and the heads' number of classes is
     compared with the data's. Nothing is claimed of datasets whose files and classes are not
-    those of an mmseg dataset, or of networks whose heads do not say a number.
+    those of a data set of mmseg or mmdet, or of networks whose heads do not say a number.
 
     Returns:
         list: :class:`~mmkd.apis.data_contents.Contents` of what could be looked into.

@@ -1,5 +1,10 @@
 """Do the channels of both sides suit a loss that needs equal ones?"""
+import re
+
 import torch
+
+#: taps of class scores, by name or by the layer's path; not a class branch's features
+_SCORES = re.compile(r'logits|conv_seg|cls(?!_convs|_tower)')
 
 
 def check_channels(loss, taps, student, teacher):
@@ -13,17 +18,18 @@ def check_channels(loss, taps, student, teacher):
     """
     if not getattr(loss, 'same_channels', False):
         return
-    for s, t in _pairs(student, teacher):
+    for name, s, t in _pairs(student, teacher):
         both = {s.shape[1], t.shape[1]}
         if len(both) == 1 or both == {1, 2} and getattr(loss, 'two_classes', False):
             continue
         raise ValueError(f'{type(loss).__name__} needs equal channels, but the student gives '
-                         f'{s.shape[1]} and the teacher {t.shape[1]}: {_cure(taps, both)}')
+                         f'{s.shape[1]} and the teacher {t.shape[1]}: {_cure(taps, name, both)}')
 
 
-def _cure(taps, both):
-    logits = all(any(word in str(written) for word in ('logits', 'conv_seg', 'cls'))
-                 for written in taps.values())
+def _cure(taps, name, both):
+    """What to do about the tap of this name, None for the only one."""
+    written = [tap.get(name) if isinstance(tap, dict) else tap for tap in taps.values()]
+    logits = all(_SCORES.search(str(one)) for one in written)
     if logits and both == {1, 2}:
         return ('one channel with a sigmoid and two with a softmax tell the same classes '
                 'apart, but of the losses on logits only mmkd.KDLoss compares them; use it, '
@@ -31,15 +37,16 @@ def _cure(taps, both):
     if logits:
         return ('student and teacher tell apart a different number of classes; use a teacher '
                 'trained on the same classes, or distil features')
-    return "add student_connector=dict(type='mmkd.ConvConnector')"
+    connector = "dict(type='mmkd.ConvConnector')"
+    return 'add student_connector=' + (connector if name is None else f'dict({name}={connector})')
 
 
-def _pairs(student, teacher):
-    """The tensors that are compared: of the same name and level."""
+def _pairs(student, teacher, name=None):
+    """(name, student's, teacher's) of the tensors that are compared: of one name and level."""
     if isinstance(student, dict) and isinstance(teacher, dict):
-        return [pair for name in student if name in teacher
-                for pair in _pairs(student[name], teacher[name])]
+        return [pair for key in student if key in teacher
+                for pair in _pairs(student[key], teacher[key], key)]
     if isinstance(student, list) and isinstance(teacher, list):
-        return list(zip(student, teacher, strict=False))
-    return [(student, teacher)] if isinstance(student, torch.Tensor) and isinstance(
+        return [(name, *pair) for pair in zip(student, teacher, strict=False)]
+    return [(name, student, teacher)] if isinstance(student, torch.Tensor) and isinstance(
         teacher, torch.Tensor) else []

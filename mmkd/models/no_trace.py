@@ -36,14 +36,19 @@ def _copy_tensor(tensor, memo):
     return _deepcopy(tensor if tensor.is_leaf else tensor.detach(), memo)
 
 
+def no_processes():
+    """A context in which no process group is seen: a network that is built is still on the CPU,
+    where SyncBN and NCCL refuse to run in a group, and other ranks must not be waited for."""
+    return mock.patch('torch.distributed.is_initialized', return_value=False)
+
+
 @contextlib.contextmanager
 def no_trace(model):
     """What forwards of a twin can change is put back: the random generators, and, if the twin
-    shares them, buffers and every module's training flag.
+    shares them, buffers and every module's training flag. Meanwhile no process group is seen.
 
-    Meanwhile no process group is seen: a network that is built is still on the CPU,
-    where SyncBN refuses to run in a group, and other ranks must not be waited for. Losses that
-    ask at which iteration training is (BoxInst) are told: at the first, if it has not begun.
+    Losses that ask at which iteration training is (BoxInst) are told: at the first, if it has not
+    begun.
     """
     known = MessageHub.get_current_instance().runtime_info
     begun = 'iter' in known
@@ -55,8 +60,7 @@ def no_trace(model):
                for name, buffer in module._buffers.items() if buffer is not None]
     states = random.getstate(), np.random.get_state()
     try:
-        with mock.patch('torch.distributed.is_initialized', return_value=False), \
-                torch.random.fork_rng(devices=[]):
+        with no_processes(), torch.random.fork_rng(devices=[]):
             yield
     finally:
         if not begun:

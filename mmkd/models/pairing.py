@@ -42,7 +42,7 @@ def pair_levels(values, sizes, levels):
     Raises:
         ValueError: Only one side is a pyramid, or a level has no partner.
     """
-    kinds = {side: has_levels(value) for side, value in values.items()}
+    kinds = _kinds(values)
     if not any(kinds.values()):
         if levels != 'all':
             raise ValueError(f'levels={levels!r}: neither tap is a pyramid; a pyramid is '
@@ -51,8 +51,8 @@ def pair_levels(values, sizes, levels):
     if not all(kinds.values()):
         one, many = sorted(kinds, key=kinds.get)
         raise ValueError(f'the {many} tap is a pyramid and the {one} tap is one map; choose a '
-                         "level of the pyramid with '[i]', or tap a pyramid on both sides "
-                         "('path[:]')")
+                         "level of the pyramid with '[i]' behind a module's path, or tap a "
+                         "pyramid on both sides ('path[:]')")
     found = {(side, name): _numbered(_strides(item, sizes[side]))
              for side, value in values.items()
              for name, item in (value.items() if isinstance(value, dict) else [(None, value)])
@@ -63,6 +63,17 @@ def pair_levels(values, sizes, levels):
     index = {side: {name: [found[side, name].index(key) for key in wanted]
                     for owner, name in found if owner == side} for side in values}
     return Pairing(tuple(stride for stride, _ in wanted), index)
+
+
+def _kinds(values):
+    """side -> whether it is a pyramid; of the first name that only one side has as a pyramid."""
+    student, teacher = values['student'], values['teacher']
+    if isinstance(student, dict) and isinstance(teacher, dict):
+        for name in student:
+            kinds = {side: has_levels(value.get(name)) for side, value in values.items()}
+            if name in teacher and len(set(kinds.values())) == 2:
+                return {f'{side} ({name})': kind for side, kind in kinds.items()}
+    return {side: has_levels(value) for side, value in values.items()}
 
 
 def _strides(maps, size):

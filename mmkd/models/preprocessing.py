@@ -49,7 +49,7 @@ class RawBatch:
     """Keeps the batch that the student's data preprocessor was given, for one step.
 
     Augmentations of whole batches (``batch_augments``: a random size for all images, ...) are
-    repeated on the teacher's inputs with the same draws.
+    repeated on the teacher's inputs with the same draws; the teacher's own are not for it here.
     """
 
     def __init__(self, padding):
@@ -76,9 +76,8 @@ class RawBatch:
         # otherwise their maps would not lie on each other.
         for key, value in self.padding.items():
             setattr(preprocessor, key, value)
-        if not self.augments:
-            data = preprocessor(self.data, True)
-            return data['inputs'], data['data_samples']
+        # For the same reason no resizing or padding that it was trained with and the student is
+        # not: teacher and student would see images of other sizes.
         preprocessor.batch_augments = self.augments
         now = _random_states()
         _set_random_states(self.draws)

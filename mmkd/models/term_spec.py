@@ -18,7 +18,8 @@ class TermSpec:
 
     ``taps`` has what each side taps: a string, a tuple of strings (a pyramid from several
     modules), or a dict of these by name. ``levels`` is 'all', 'common' or a tuple of strides.
-    ``varying`` says that a tapped module may run another number of times in every step.
+    ``varying`` says that a tapped module may run another number of times in every step; nothing
+    is paired then.
 
     Args:
         name (str): The term's name.
@@ -55,6 +56,9 @@ class TermSpec:
         self.varying = cfg.get('varying', False)
         if not isinstance(self.varying, bool):
             self._wrong(f'varying must be True or False, not {self.varying!r}')
+        elif self.varying and self.levels != 'all':
+            self._wrong(f"levels={cfg['levels']!r} cannot be with varying=True: maps whose number "
+                        "changes have no fixed levels. Take some of them with a slice, 'path[:4]'")
         schedule = self.mistakes.catch(f'{self.where}: ', build_schedule, cfg.get('schedule'))
         self.schedule = schedule or constant
 

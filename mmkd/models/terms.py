@@ -16,6 +16,7 @@ from ..utils.hints import did_you_mean
 from .channel_check import check_channels
 from .connecting import ByName, build_connector, channels, connect
 from .mistakes import Mistakes
+from .no_trace import no_processes
 from .pairing import Pairing, pair_levels
 from .parts import build_part, find_class
 from .schedules import Time
@@ -115,7 +116,7 @@ class Term(nn.Module):
 
     def try_out(self, examples, extras):
         """Compute the loss once on the dry run's tensors, so that what fails, fails now."""
-        with torch.no_grad(), _evaluating(self):
+        with torch.no_grad(), no_processes(), _evaluating(self):
             try:
                 value = self.compare(examples['student'], examples['teacher'], Time(0, 1), extras)
             except _NoTensors:
@@ -221,6 +222,11 @@ class _NoTensors(ValueError):
 
 
 def _add(total, value):
+    """What a loss gave at one more level; a part that is missing in one would be lost."""
+    parts = [tuple(x) if isinstance(x, dict) else () for x in (total, value)]
+    if set(parts[0]) != set(parts[1]):
+        said = ' and '.join(', '.join(map(repr, names)) or 'one value' for names in parts)
+        raise ValueError(f'a loss must give the same parts at every level, but gave {said}')
     if isinstance(value, dict):
         return {key: total[key] + item for key, item in value.items()}
     return total + value

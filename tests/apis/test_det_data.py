@@ -225,9 +225,24 @@ def test_a_teacher_of_the_same_classes_in_another_order(root, tmp_path, monkeypa
     assert warned == []
     check_datasets(config(root, teacher=teacher(('people', 'cars', 'dogs'))))  # may mean the same
     assert len(warned) == 1 and "class 0 is 'people'" in warned[0]
-    by_features = config(root, teacher=teacher(CLASSES[::-1]))
-    by_features.model.distillations.a.tap = 'neck'
-    check_datasets(by_features)
+
+
+@pytest.mark.parametrize('told_of, term', [
+    (True, dict(tap='cls[:3]')), (True, dict(tap=dict(cls='cls[1:]', reg='reg'))),
+    (True, dict(tap=dict(feature='neck', cls='cls'), student_connector=dict(feature=dict()))),
+    (False, dict(tap='neck')),
+    (False, dict(tap=dict(feature='neck', cls='cls'), student_connector=dict(cls=dict()))),
+    (False, dict(tap=dict(feature='neck', cls='cls'), student_connector=dict(type='A')))])
+def test_which_terms_compare_class_scores(told_of, term, root, tmp_path):
+    path = tmp_path / 'teacher.pth'
+    torch.save(dict(meta=dict(dataset_meta=dict(classes=CLASSES[::-1])), state_dict={}), path)
+    cfg = config(root, teacher=dict(checkpoint=str(path), config=dict(
+        type='GFL', bbox_head=dict(type='GFLHead', num_classes=3))))
+    cfg.model.distillations = dict(a=dict(term, loss=dict()))
+    if told_of:
+        told(cfg, 'teacher was trained on the classes dog, ')
+    else:
+        check_datasets(cfg)
 
 
 def test_panoptic_data(root):

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from mmkd.models.extras import Extras
-from mmkd.models.libraries import library_of
+from mmkd.models.libraries import library_of, mmdet
 from mmkd.models.libraries import mmseg as library
+from tests.detectors import det_batch
 from tests.helpers import make_batch
 from tests.models.small_models import CLASSES
 
@@ -20,6 +21,18 @@ def test_labels_that_are_missing_or_there():
         Extras(library.EXTRAS, None, batch['data_samples'])('labels')
     with pytest.raises(ValueError, match='the batch has no gt_sem_seg'):
         Extras(library.EXTRAS, None, None)('labels')
+
+
+@pytest.mark.parametrize('asked, boxes, expected', [
+    (['boxes'], 2, False), (['boxes'], 0, True), (['progress'], 0, False),
+    (['data_samples'], None, False), (['teacher_predictions'], None, False)])
+def test_whether_a_batch_of_detection_has_nothing_to_teach(asked, boxes, expected):
+    batch = det_batch(boxes=boxes or 0)
+    if boxes is None:  # without annotations, for a loss that can do without
+        for sample in batch['data_samples']:
+            del sample.gt_instances
+    extras = Extras(mmdet.EXTRAS, torch.stack(batch['inputs']), batch['data_samples'])
+    assert mmdet.nothing_to_teach(asked, extras, []) is expected
 
 
 def test_a_model_of_no_known_library():

@@ -75,5 +75,9 @@ def test_a_map_and_a_pyramid():
     with pytest.raises(ValueError, match='the teacher tap is a pyramid and the student tap is '
                                          'one map'):
         pair(torch.zeros(1, 2, 4, 4), pyramid(256, 8))
+    with pytest.raises(ValueError, match=r'the student \(b\) tap is a pyramid and the teacher '
+                                         r'\(b\) tap is one map'):
+        pair(dict(a=pyramid(256, 8), b=pyramid(256, 8)),
+             dict(a=pyramid(256, 8), b=torch.zeros(1, 2, 4, 4)))
     with pytest.raises(ValueError, match="levels='common': neither tap is a pyramid"):
         pair(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4), 'common')

@@ -101,6 +101,26 @@ def test_parts_are_added_up_by_name():
     torch.testing.assert_close(found, dict(loss_t_a=total, loss_t_b=2 * total))
 
 
+class OtherParts(nn.Module):
+    """Its parts are others at the levels of some strides."""
+
+    def __init__(self, stride=None, at=()):
+        super().__init__()
+        self.odd = stride in at
+
+    def forward(self, student, teacher):
+        parts = dict(a=student.mean(), b=student.mean())
+        return dict(a=parts['a']) if self.odd else parts
+
+
+@pytest.mark.parametrize('at', [(8,), (16,), (8, 16), (32,)])
+def test_a_part_that_a_level_lacks_is_not_lost(at):
+    student = pyramid(3)
+    term, extras = make(dict(type=OtherParts, at=at), student, student)
+    with pytest.raises(ValueError, match="same parts at every level, but gave 'a'"):
+        value(term, student, student, extras)
+
+
 def test_a_loss_for_all_levels_gets_them_at_once():
     student, teacher = pyramid(3), pyramid(5, (4, 8, 16, 32))
     term, extras = make(dict(type=Whole), student, teacher, levels='common')
@@ -169,6 +189,20 @@ def test_channels_that_differ_in_one_level():
         make(dict(type='mmkd.FitNetLoss'), student, teacher)
 
 
+@pytest.mark.parametrize('differs, taps, cure', [
+    ('feature', dict(feature='neck', cls='cls'),
+     r"student_connector=dict\(feature=dict\(type='mmkd.ConvConnector'\)\)"),
+    ('feature', dict(feature='cls_tower.3', cls='cls'), 'student_connector='),
+    ('feature', dict(feature='bbox_head.cls_convs.0[:]', cls='cls'), 'student_connector='),
+    ('cls', dict(feature='neck', cls='cls'), 'a different number of classes'),
+    ('cls', dict(feature='neck', cls='bbox_head.retina_cls[:]'), 'a different number of classes')])
+def test_the_cure_is_that_of_the_tap_whose_channels_differ(differs, taps, cure):
+    student, teacher = (dict(feature=pyramid(4), cls=pyramid(3)) for _ in range(2))
+    teacher[differs] = pyramid(7)
+    with pytest.raises(ValueError, match=f'the teacher 7: .*{cure}'):
+        make(dict(type='mmkd.FRSLoss'), student, teacher, taps)
+
+
 def test_off_touches_every_level_and_parameter():
     student, teacher = pyramid(3), pyramid(5)
     for x in student:
@@ -207,7 +241,10 @@ class AnyNumber(nn.Module):
 
 @pytest.mark.parametrize('cfg, part', [
     (dict(levels='some'), "levels must be 'all', 'common' or a list of strides"),
-    (dict(levels=[8, 0]), 'levels must be'), (dict(varying=1), 'varying must be True or False'),
+    (dict(levels=[8, 0]), 'levels must be'),
+    (dict(levels='common', varying=True), "levels='common' cannot be with varying=True"),
+    (dict(levels=[8], varying=True), 'levels=[8] cannot be with varying=True'),
+    (dict(varying=1), 'varying must be True or False'),
     (dict(tap=dict(a=3)), 'student tap must have a string or a list of strings for each name')])
 def test_what_makes_no_sense(cfg, part):
     spec = TermSpec('t', dict(dict(tap='neck', loss=dict(type=Whole)), **cfg), ['teacher'])

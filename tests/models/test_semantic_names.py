@@ -9,8 +9,9 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 
 from mmkd.models.dry_run import DryRun
 from mmkd.models.libraries import library_of
+from mmkd.models.libraries._tables import entry_of
 from mmkd.models.libraries.mmseg_masks import class_map
-from mmkd.models.libraries.mmseg_names import _CONTEXT, entry_of
+from mmkd.models.libraries.mmseg_names import _CONTEXT
 from mmkd.models.recorder import Recorder
 from mmkd.models.taps import Source
 from mmkd.models.teacher import build_teacher

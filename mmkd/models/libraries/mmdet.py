@@ -183,4 +183,7 @@ def nothing_to_teach(asked, extras, maps):
              'data_samples'}
     if not wants & set(asked):
         return False
-    return not any(len(boxes) for boxes in extras('boxes'))
+    try:
+        return not any(len(boxes) for boxes in extras('boxes'))
+    except ValueError:  # a batch without annotations, of which it asked for something else
+        return False

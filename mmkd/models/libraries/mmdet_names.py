@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..taps import JoinedTap, Source, Tap, parse_tap
+from ._tables import entry_of
 
 _TOWER = 8  # names up to this number of convolutions in a tower
 
@@ -121,11 +122,6 @@ def tap_names(model):
     return {name: [tap if isinstance(tap, (Tap, JoinedTap)) else parse_tap(tap)
                    for tap in names[name] if tap is not None]
             for name in MEANINGS if names.get(name)}
-
-
-def entry_of(table, head):
-    """``table``'s entry for the class of ``head`` or the nearest class that it inherits from."""
-    return next((table[cls.__name__] for cls in type(head).__mro__ if cls.__name__ in table), None)
 
 
 def _backbone(model):

@@ -7,6 +7,7 @@ from torch import nn
 
 from ..taps import Source, Tap, parse_tap
 from . import mmseg_masks
+from ._tables import entry_of
 
 #: head class -> taps of what its context module gives, to try in order. Subclasses inherit;
 #: heads that are not here have none.
@@ -60,11 +61,6 @@ def backbone_of(model):
         if isinstance(getattr(model, name, None), nn.Module):
             return name, getattr(model, name)
     return None, None
-
-
-def entry_of(table, head):
-    """``table``'s entry for the class of ``head`` or the nearest class that it inherits from."""
-    return next((table[cls.__name__] for cls in type(head).__mro__ if cls.__name__ in table), None)
 
 
 def tap_names(model):

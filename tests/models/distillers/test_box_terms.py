@@ -123,3 +123,17 @@ def test_heads_that_do_not_suit_are_refused_when_the_distiller_is_built():
     other.bbox_head.reg_max = 8
     with pytest.raises(ValueError, match='reg_max'):
         build(det_distiller(dict(term=copy.deepcopy(TERMS['ld'])), 'gfl', other))
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_one_process_of_several_builds_without_asking_the_others(name, monkeypatch):
+    """Networks are built on the CPU, where NCCL averages nothing."""
+    def refuse(*args, **kwargs):
+        raise RuntimeError('No backend type associated with device type cpu')
+    monkeypatch.setattr(torch.distributed, 'all_reduce', refuse)
+    torch.distributed.init_process_group('gloo', store=torch.distributed.HashStore(), rank=0,
+                                         world_size=1)
+    try:
+        built(name)
+    finally:
+        torch.distributed.destroy_process_group()

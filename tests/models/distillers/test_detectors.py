@@ -177,6 +177,21 @@ def test_batch_augmentations_reach_both():
     assert len(set(model.data_preprocessor.batch_augments[0].sizes)) > 1
 
 
+def test_a_teachers_own_batch_augmentations_are_not_for_its_inputs_here():
+    """It was trained at random sizes; its inputs are of the student's size all the same."""
+    preprocessing = dict(type='mmdet.DetDataPreprocessor', mean=[0.] * 3, std=[255.] * 3)
+    model = build(det_distiller(PKD, small_detector('retinanet', data_preprocessor=preprocessing)))
+    teacher = model.teachers['teacher']
+    assert teacher.own_inputs
+    teacher.model.data_preprocessor.batch_augments = torch.nn.ModuleList([Halve()])
+    given = []
+    read = teacher.read
+    teacher.read = lambda inputs, *rest: given.append(inputs) or read(inputs, *rest)
+    for seed in range(3):
+        losses_of(model, det_batch(seed=seed))
+    assert [tuple(inputs.shape[2:]) for inputs in given] == [(64, 64)] * 3
+
+
 # ---- where the student starts -----------------------------------------------------------
 def test_init_student():
     model = build(det_distiller(PKD, init_student=True))
