@@ -61,13 +61,18 @@ def compose(student, teacher, recipe, teacher_checkpoint=None, allow_random=Fals
 
 
 def prepare(cfg):
-    """What mmkd's tools add to any config: the hook for plain checkpoints and exact resume, and
-    which commit it is (``git_sha``, if the code is a clean clone)."""
+    """What mmkd's tools add to any config: the hook for plain checkpoints and exact resume,
+    which commit it is (``git_sha``, if the code is a clean clone), and that evaluations of a
+    training by iterations are logged by iteration (mmdet's default is the epoch, always 0)."""
     check_model(cfg)
     # What is still relative comes from the command line: the current folder is meant.
     settle(cfg, lambda path: [os.getcwd(), os.path.dirname(os.path.abspath(cfg.filename or ''))])
     with contextlib.suppress(ValueError):
         cfg.git_sha = clean_head(os.path.dirname(config_root()))
+    logger = (cfg.get('default_hooks') or {}).get('logger')
+    by_iteration = str((cfg.get('train_cfg') or {}).get('type')).endswith('IterBasedTrainLoop')
+    if by_iteration and isinstance(logger, dict) and str(logger.get('type')).endswith('LoggerHook'):
+        logger.setdefault('log_metric_by_epoch', False)
     hooks = list(cfg.get('custom_hooks') or [])
     every = hooks + list((cfg.get('default_hooks') or {}).values())
     if not any(isinstance(hook, dict) and str(hook.get('type')).endswith('ExactResumeHook')

@@ -8,6 +8,8 @@ from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import DefaultScope
 
+from mmkd.apis import prepare
+from mmkd.results.comparison.readings import evaluation_records
 from tests.cli import weights_of
 from tests.detectors import det_batch, det_distiller, det_runner_config, small_detector
 from tests.engine.common import train
@@ -82,6 +84,20 @@ def test_stock_mmdet_loads_the_checkpoint_and_gives_the_same_boxes(tmp_path, kin
                                 strict=True):
             for key in ('bboxes', 'scores', 'labels'):
                 assert torch.equal(ours.pred_instances[key], theirs.pred_instances[key])
+
+
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_evaluations_are_logged_by_what_the_training_counts(tmp_path, by_epoch):
+    cfg = det_runner_config(distiller('retinanet'), tmp_path, 2)
+    cfg.default_hooks.logger = dict(type='LoggerHook', interval=1)
+    if by_epoch:
+        cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
+        cfg.default_hooks.checkpoint.by_epoch = True
+        cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
+        cfg.train_dataloader.dataset.length = 2
+    train(prepare(cfg))
+    record, = evaluation_records(tmp_path)
+    assert record['step'] == (1 if by_epoch else 2) and 'boxes' in record
 
 
 # ---- two processes ------------------------------------------------------------------------
