@@ -26,7 +26,7 @@ class Teacher:
     """A frozen network with its weights.
 
     Args:
-        config (str | dict): Path, ``mmseg::`` name, or dict of the teacher.
+        config (str | dict): Path, a library's name (``mmdet::...``), or dict of the teacher.
         checkpoint (str, optional): File or address of its weights.
         allow_random (bool): Accept a teacher without weights (tests, trials).
         trust_checkpoint (bool): Unpickle the checkpoint fully.
@@ -117,7 +117,7 @@ def build_teacher(label, cfg):
     for key in cfg:
         mistakes.catch('', refuse_unknown, label, [key], _KEYS)
     if 'config' not in cfg:
-        mistakes.add(f"{label} needs config=: a path, a 'mmseg::' name or a dict")
+        mistakes.add(f"{label} needs config=: a path, a 'mmseg::' or 'mmdet::' name or a dict")
     else:
         teacher = mistakes.catch('', Teacher, label, **{k: v for k, v in cfg.items()
                                                        if k in _KEYS})

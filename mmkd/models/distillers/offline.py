@@ -195,8 +195,10 @@ class OfflineDistiller(BaseModel):
                     continue
                 label = 'student' if owner is None else self.teachers[owner].name
                 terms = [n for n, t in self.distiller.items() if source in t.sources]
+                asked = f"terms {', '.join(map(repr, terms))}" if terms else \
+                    'what the student gives its teachers'
                 raise RuntimeError(
-                    f"terms {', '.join(map(repr, terms))}: '{source}' of the {label} fired {fired} "
+                    f"{asked}: '{source}' of the {label} fired {fired} "
                     f"times in this step and {'at least once' if count is None else count} times "
                     'in the dry run. Tap a module that runs the same number of times in every '
                     "forward, or, for a loss that takes any number ('path[:]'), set varying=True "

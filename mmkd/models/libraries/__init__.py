@@ -1,4 +1,4 @@
-"""What mmkd has to know of each OpenMMLab library, one file per library.
+"""What mmkd has to know of each OpenMMLab library: a file per library, and what it is made of.
 
 A library file has the functions below; nothing else in mmkd knows a model's
 attributes.
@@ -20,8 +20,8 @@ attributes.
 - ``lacks_labels(data_samples)``: whether a training batch is without annotations.
 - ``facts(model)``: constructor arguments known from the model (num_classes, ...).
 - ``EXTRAS``: what a loss's forward may ask for -> function of :class:`~mmkd.models.extras.Extras`.
-- ``nothing_to_teach(asked, extras)``: whether a batch has no annotation that counts, for a loss
-  that asks for these.
+- ``nothing_to_teach(asked, extras, maps)``: whether a batch has no annotation that counts, for a
+  loss that asks for these and compares these maps.
 - ``dense_head(model)``, where there is one: what connectors and losses know of its head.
 """
 import importlib

@@ -7,6 +7,7 @@ Rows of a level are in the order (h, w, anchor).
 import torch
 from torch import nn
 
+from ..losses.full_precision import full_precision
 from ..losses.maps import rows_of
 from .mmdet_assignment import assign
 from .mmdet_families import FAMILIES, centres, decode, family_of
@@ -132,7 +133,7 @@ class DenseHead:
             image. Numbers that overflow end at +-1e18.
         """
         # autocast would sum up the bins of a distribution in half precision
-        with torch.autocast(reg[0].device.type, enabled=False):
+        with full_precision(reg[0]):
             return self._decode(reg)
 
     def _decode(self, reg):

@@ -6,6 +6,7 @@ levels together.
 import torch
 
 from ..boxes import overlaps
+from ..full_precision import full_precision
 
 
 @torch.no_grad()
@@ -103,7 +104,7 @@ def weight_maps(cls, reg, boxes, labels, head, transposed=False, **how):
     lengths = [h * w * count for (h, w), count in zip(sizes, counts, strict=True)]
     logits = torch.cat([x.float().permute(0, 2, 3, 1).reshape(len(x), length, classes)
                         for x, length in zip(cls, lengths, strict=True)], 1)
-    with torch.autocast(logits.device.type, enabled=False):  # boxes of 1000 pixels need float32
+    with full_precision(logits):  # boxes of 1000 pixels need float32
         predicted = torch.cat(head.decode(reg), 1).to(logits)
     centres = torch.cat([points.repeat_interleave(count, 0) for points, count in
                          zip(head.points(sizes), counts, strict=True)]).to(logits)
