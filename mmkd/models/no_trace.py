@@ -47,12 +47,12 @@ def no_trace(model):
     """What forwards of a twin can change is put back: the random generators, and, if the twin
     shares them, buffers and every module's training flag. Meanwhile no process group is seen.
 
-    Losses that ask at which iteration training is (BoxInst) are told: at the first, if it has not
+    Losses that ask how far training is (BoxInst, TOOD) are told: at the start, if it has not
     begun.
     """
     known = MessageHub.get_current_instance().runtime_info
-    begun = 'iter' in known
-    known.setdefault('iter', 0)
+    told = [key for key in ('iter', 'epoch') if key not in known]
+    known.update(dict.fromkeys(told, 0))
     modules = list(model.modules())
     flags = [module.training for module in modules]
     # Some modules (EMAHead) put a new tensor in a buffer's place.
@@ -63,8 +63,8 @@ def no_trace(model):
         with no_processes(), torch.random.fork_rng(devices=[]):
             yield
     finally:
-        if not begun:
-            known.pop('iter', None)
+        for key in told:
+            known.pop(key, None)
         random.setstate(states[0])
         np.random.set_state(states[1])
         for owner, name, buffer, before in buffers:

@@ -56,7 +56,8 @@ class Teacher:
         if self.model is not None and state is not None:
             mistakes.catch('', fit_weights, self.model, state, checkpoint, name)
         mistakes.raise_any()
-        self.model.eval().requires_grad_(False)
+        self.model.eval()  # returns None for detectors that mmdet itself distils (LD, LAD)
+        self.model.requires_grad_(False)
         if dtype is not None:
             self.model.to(memory_format=torch.channels_last)
         self.own_inputs = False  # set by the distiller: preprocessing differs from the student's

@@ -31,6 +31,7 @@ KINDS = dict(
     mask_queries=('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', dict(
         query_cls='last_queries(panoptic_head.cls_embed[-1])')),
     slices=('yolox/yolox_tiny_8xb8-300e_coco.py', dict(neck='neck[:]')),
+    asks_the_epoch=('tood/tood_r50_fpn_1x_coco.py', dict(cls='bbox_head.tood_cls[:]')),
     boxes_for_masks=('boxinst/boxinst_r50_fpn_ms-90k_coco.py', dict(mask=(
         'mask_head.mask_feature_head'))))
 
@@ -78,16 +79,17 @@ def test_proposals_that_a_loss_took_are_there_for_another_forward(small):
 
 
 @pytest.mark.parametrize('known', (None, 7))
-def test_a_trial_run_is_at_an_iteration_and_leaves_none(known):
+@pytest.mark.parametrize('key', ('iter', 'epoch'))
+def test_a_trial_run_is_somewhere_in_training_and_leaves_no_trace(key, known):
     info = MessageHub.get_current_instance().runtime_info
     before = dict(info)
-    info.pop('iter', None)
+    info.pop(key, None)
     try:
         if known is not None:
-            info['iter'] = known
+            info[key] = known
         with no_trace(torch.nn.Linear(1, 1)):
-            assert MessageHub.get_current_instance().get_info('iter') == (known or 0)
-        assert info.get('iter') == known
+            assert MessageHub.get_current_instance().get_info(key) == (known or 0)
+        assert info.get(key) == known
     finally:
         info.clear()
         info.update(before)

@@ -41,7 +41,7 @@ def check(model_cfg, library='mmseg'):
         each of the library's TERMS that the model has a tensor for, what is wrong ('' if nothing
         is).
     """
-    MessageHub.get_current_instance().update_info('iter', 0)  # as in a run
+    MessageHub.get_current_instance().update_info_dict(dict(iter=0, epoch=0))  # as in a run
     with DefaultScope.overwrite_default_scope(library):
         try:
             stock, teacher = (_built(model_cfg, seed, library == 'mmdet') for seed in (1, 2))

@@ -11,7 +11,8 @@ _IMAGE = (96, 96)
 _LAYERS = dict(mmseg=dict(encoder=3, transformer_decoder=3),
                mmdet=dict(encoder=2, decoder=2, transformer_decoder=3))
 #: what a detector does often, or with many: candidates, RoIs, queries
-_MOST = dict(nms_pre=200, max_per_img=50, num_queries=100, num_proposals=30, deepen_factor=0.1)
+_MOST = dict(nms_pre=200, max_per_img=50, num_queries=100, num_proposals=50, num_cp=2,
+             deepen_factor=0.1)
 _ROIS, _CLASSES = 64, 20
 #: type -> widths that it has without its config saying so
 _DEFAULTS = {
