@@ -3,8 +3,8 @@
     python benchmarks/detection_step.py [--quick] [--only RECIPE ...]
 
 A ResNet-101 detector teaches a ResNet-50 one of the same family (the pairs most methods published)
-on 2 x 3 x 128 x 160, one thread,
-variants in turn in one process, process CPU time, median of the ratios of each round. Writes
+on 2 x 3 x 128 x 160, one thread, variants in turn in one process, process CPU time, median of the
+ratios of each round. Writes
 benchmarks/results/detection_step.{json,md}.
 """
 import argparse

@@ -228,4 +228,7 @@ def _term(term):
 
 
 def _tap(tap):
-    return tap if isinstance(tap, str) else ', '.join(dict.fromkeys(tap.values()))
+    if isinstance(tap, str):
+        return tap
+    # several by name, or the levels of a pyramid
+    return ', '.join(dict.fromkeys(map(_tap, tap.values() if isinstance(tap, dict) else tap)))
