@@ -178,7 +178,8 @@ def some(library, args):
     before = json.loads(file.read_text())['models'] if file.is_file() else {}
     configs = sorted(c for c in before or distinct_models(library)[0] if re.search(args.match, c))
     if args.sample is not None:
-        good = [c for c in configs if not before.get(c, dict(stock=''))['stock']]
+        good = [c for c in configs if c not in before or any(  # what has nothing to lose is left
+            before[c].get(name) == '' for name in TERMS[library])]
         configs = random.Random(args.seed).sample(good, min(args.sample, len(good)))
         print(f'{library}, seed {args.seed}: {len(configs)} of {len(good)} models', flush=True)
     rows = {}
