@@ -4,7 +4,7 @@ import re
 import torch
 
 #: taps of class scores, by name or by the layer's path; not a class branch's features
-_SCORES = re.compile(r'logits|conv_seg|cls(?!_convs|_tower)')
+_SCORES = re.compile(r'(logits|conv_seg|cls(?!_convs|_tower|_feat))(?!.*:input)')
 
 
 def check_channels(loss, taps, student, teacher):
@@ -22,27 +22,40 @@ def check_channels(loss, taps, student, teacher):
         both = {s.shape[1], t.shape[1]}
         if len(both) == 1 or both == {1, 2} and getattr(loss, 'two_classes', False):
             continue
-        raise ValueError(f'{type(loss).__name__} needs equal channels, but the student gives '
-                         f'{s.shape[1]} and the teacher {t.shape[1]}: {_cure(taps, name, both)}')
+        written = [tap.get(name, '') if isinstance(tap, dict) else tap for tap in taps.values()]
+        of = f' of {name!r}' if name else ''
+        raise ValueError(f'{type(loss).__name__} needs equal channels, but{of} the student gives '
+                         f'{s.shape[1]} and the teacher {t.shape[1]}: {_cure(written, name, both)}')
 
 
-def _cure(taps, name, both):
-    """What to do about the tap of this name, None for the only one."""
-    written = [tap.get(name) if isinstance(tap, dict) else tap for tap in taps.values()]
-    logits = all(_SCORES.search(str(one)) for one in written)
-    if logits and both == {1, 2}:
+def _cure(written, name, both):
+    """What to do about the taps ``written``; ``name`` is theirs where the term has several."""
+    scores = all(map(_is_scores, written))
+    if scores and both == {1, 2}:
         return ('one channel with a sigmoid and two with a softmax tell the same classes '
                 'apart, but of the losses on logits only mmkd.KDLoss compares them; use it, '
                 'or models with as many channels')
-    if logits:
+    if scores and any('rpn_cls' in str(tap) for tap in written):
+        return ('the RPNs have a different number of anchors at each place; use a teacher with as '
+                'many, or distil features')
+    if scores and all('cls' in str(tap) for tap in written):
+        return ('student and teacher tell apart a different number of classes, or have a different '
+                'number of anchors at each place (RetinaNet 9; FCOS, ATSS and GFL 1); use a '
+                'teacher trained on the same classes with as many anchors, or distil features')
+    if scores:
         return ('student and teacher tell apart a different number of classes; use a teacher '
                 'trained on the same classes, or distil features')
     connector = "dict(type='mmkd.ConvConnector')"
-    return 'add student_connector=' + (connector if name is None else f'dict({name}={connector})')
+    return f"add student_connector={f'dict({name}={connector})' if name else connector}"
+
+
+def _is_scores(tap):
+    """Is what this tap reads a score of each class? Towers (cls_convs) and inputs are none."""
+    return all(_SCORES.search(one) for one in ([tap] if isinstance(tap, str) else tap))
 
 
 def _pairs(student, teacher, name=None):
-    """(name, student's, teacher's) of the tensors that are compared: of one name and level."""
+    """(name or None, tensor, tensor) of what is compared: of the same name and level."""
     if isinstance(student, dict) and isinstance(teacher, dict):
         return [pair for key in student if key in teacher
                 for pair in _pairs(student[key], teacher[key], key)]
