@@ -9,6 +9,7 @@ nothing is trained or written: mistakes are told, and what would happen.
 import argparse
 
 import _common
+from mmengine.logging import print_log
 
 from mmkd.apis import (
     build_model,
@@ -66,7 +67,9 @@ def main(args):
     if args.check:
         print(check_training(cfg, start))
         return
-    check_datasets(cfg)
+    for found in check_datasets(cfg):
+        for note in found.notes:
+            print_log(f'{found.where}: {note}', logger='current')
     use_cpu_processes(cfg)
     model = build_model(cfg)  # what is wrong with it is told before the Runner writes anything
     check_found(model, cfg, start)

@@ -58,6 +58,13 @@ def _look_at_categories(contents, coco, ids, file):
         return
     held = {i: category['name'] for i, category in coco.cats.items()}
     called, wanted = [held[i] for i in ids], list(contents.names)
+    twice = next((name for name in called if called.count(name) > 1), None)
+    if twice is not None:
+        contents.problems.append(
+            f'{contents.where}: {file} has several categories called {twice!r}, of ids '
+            f'{[i for i in ids if held[i] == twice]}, and mmdet takes each for a class of its own; '
+            'give their boxes one category_id and keep one category')
+        return
     if called == wanted:
         return
     lost = [name for name in wanted if name not in held.values()]
@@ -111,6 +118,18 @@ def _look_for_lost_boxes(contents, coco, samples, file):
         contents.notes.append(
             f'{len(annotations) - used} of {len(annotations)} annotations are not used (of another '
             'class, ignored, or without a box inside the picture)')
+    beyond = sum(_reaches_out(one['bbox'], sample) for sample in samples
+                 for one in sample['instances'])
+    if beyond:
+        contents.notes.append(
+            f"{beyond} of {used} boxes reach out of their picture (COCO's bbox is x, y, width, "
+            'height: is it so here?)')
+
+
+def _reaches_out(box, sample, slack=1.):
+    """Is a side of the box (x1, y1, x2, y2) more than ``slack`` pixels outside the picture?"""
+    return (min(box[:2]) < -slack or box[2] > sample['width'] + slack
+            or box[3] > sample['height'] + slack)
 
 
 def _look_at_instances(contents, samples, kept, cfg, file):
@@ -119,11 +138,14 @@ def _look_at_instances(contents, samples, kept, cfg, file):
         return
     training = contents.loader.startswith('train')
     instances = [one for sample in samples for one in sample.get('instances') or ()]
-    if not instances and not contents.loader.startswith('test'):  # a test set may have none
+    ignored = sum(bool(one.get('ignore_flag')) for one in instances)
+    may_be_empty = contents.loader.startswith('test')
+    if ignored == len(instances) and not may_be_empty:
         contents.problems.append(
             f'{contents.where}: none of the {len(samples)} pictures of {file} has a box of the '
-            f'classes {_some(contents.names or ())}, so there is nothing to '
-            + ('learn' if training else 'evaluate by'))
+            f'classes {_some(contents.names or ())}'
+            + (f' but {ignored} to be ignored (iscrowd, difficult)' if ignored else '')
+            + ', so there is nothing to ' + ('learn' if training else 'evaluate by'))
         return
     if not kept:
         contents.problems.append(
@@ -131,6 +153,9 @@ def _look_at_instances(contents, samples, kept, cfg, file):
             f'{len(samples)} pictures')
     elif len(kept) < len(samples):
         contents.notes.append(f'{len(samples) - len(kept)} pictures are left out by filter_cfg')
+    if ignored:
+        contents.notes.append(f'{ignored} of {len(instances)} boxes are to be ignored (iscrowd, '
+                              'difficult)')
     empty = sum(not sample.get('instances') for sample in kept)
     if empty:
         contents.notes.append(f'{empty} of the pictures have no box')

@@ -40,6 +40,18 @@ def test_check_tells_what_does_not_fit(project, here):
     assert 'model.bbox_head.num_classes=80, but CocoDataset of train_dataloader has 3' in message
 
 
+def test_a_training_logs_what_its_data_lose(project, here, tmp_path):
+    path = project / 'data/annotations/instances_train2017.json'
+    content = json.loads(path.read_text())
+    content['annotations'][0]['bbox'] = [3, 3, 0, 9]
+    (path.parent / 'lost.json').write_text(json.dumps(content))
+    here.run('train.py', 'student.py', '--work-dir', tmp_path / 'work', '--cfg-options',
+             'train_dataloader.dataset.ann_file=annotations/lost.json', 'val_cfg=None',
+             'val_dataloader=None', 'val_evaluator=None', 'train_cfg.max_iters=1', cwd=project)
+    log, = (tmp_path / 'work').glob('*/*.log')
+    assert f"1 of {len(content['annotations'])} annotations are not used" in log.read_text()
+
+
 def test_painted_pictures_keep_their_names(project, here, tmp_path):
     here.run('test.py', 'distill.py', 'trained/iter_2.pth', '--show-dir', tmp_path / 'shown',
              '--work-dir', tmp_path / 'work', cwd=project)
