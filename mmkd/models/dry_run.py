@@ -94,8 +94,9 @@ class DryRun:
         try:
             find_module(self.model, tap.source.path, self.library.called(self.model))
         except ValueError as error:
-            self.errors[whole] = (f"{error} (semantic names here: {', '.join(self._names)})"
-                                  f'{did_you_mean(text, self._names)}')
+            self.errors[whole] = f"{error} (semantic names here: {', '.join(self._names)})" + (
+                '. A list of levels has paths in it, no names' if whole != text
+                else did_you_mean(text, self._names))
             return None
         return tap
 
@@ -219,12 +220,18 @@ class DryRun:
     def _choose_same(self, text, name, calls):
         """The first tap of the name whose modules ran and that gives maps."""
         levels = split_levels(text)[1]
-        for tap in self._names.get(name, ()):
-            tap = tap if levels is None else replace(tap, levels=levels)
-            with contextlib.suppress(ValueError, TypeError, IndexError, AttributeError):
-                if all(calls[source] for source in tap.sources):
-                    self._take(text, tap, tap.read(calls))
-                    return
+        for whole in self._names.get(name, ()):
+            tap = whole if levels is None else replace(whole, levels=levels)
+            value = _try_read(tap, calls)
+            if value is not None:
+                self._take(text, tap, value)
+                return
+            there = None if tap is whole else _try_read(whole, calls)
+            if there is not None:
+                count = len(there) if isinstance(there, list) else 1
+                self.errors[text] = (f'{text!r}: no level is left of the {count} that {name!r} '
+                                     f'has, [0] to [{count - 1}]')
+                return
         self._lacks(text, name, self._names)
 
     def _lacks(self, text, name, there):
@@ -234,3 +241,11 @@ class DryRun:
             f'this {self.library.called(self.model)} has no {name!r} ({what}); it has '
             f"{', '.join(has) or 'no semantic names'}. Models that have it: {who}. Use one "
             "of this model's own names, or the path of a module")
+
+
+def _try_read(tap, calls):
+    """What the tap gives, or None if its modules did not run or give no maps."""
+    with contextlib.suppress(ValueError, TypeError, IndexError, AttributeError):
+        if all(calls[source] for source in tap.sources):
+            return tap.read(calls)
+    return None
