@@ -23,7 +23,7 @@ def test_a_slice_that_leaves_no_level(tap, name):
 
 def test_a_name_that_is_not_there_with_a_slice():
     message = message_of('rpn_cls[:2]')
-    assert "has no 'rpn_cls'" in message and 'no level is left' not in message
+    assert "has no module 'rpn_cls'" in message and 'no level is left' not in message
 
 
 def test_a_list_of_names_is_no_pyramid():
