@@ -229,8 +229,7 @@ class DryRun:
             there = None if tap is whole else _try_read(whole, calls)
             if there is not None:
                 count = len(there) if isinstance(there, list) else 1
-                self.errors[text] = (f'{text!r}: no level is left of the {count} that {name!r} '
-                                     f'has, [0] to [{count - 1}]')
+                self.errors[text] = f'{text!r}: no level is left of the {count} of {name!r}'
                 return
         self._lacks(text, name, self._names)
 

@@ -17,7 +17,7 @@ def message_of(tap):
     ('neck[9:]', 'neck'), ('neck_convs[3:2]', 'neck_convs'), ('cls[5:]', 'cls')])
 def test_a_slice_that_leaves_no_level(tap, name):
     message = message_of(tap)
-    assert f"'{tap}': no level is left of the 5 that '{name}' has, [0] to [4]" in message
+    assert f"'{tap}': no level is left of the 5 of '{name}'" in message
     assert f'has no {name!r}' not in message
 
 
