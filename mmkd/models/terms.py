@@ -15,6 +15,7 @@ from torch import nn
 from ..utils.hints import did_you_mean
 from .channel_check import check_channels
 from .connecting import ByName, build_connector, channels, connect
+from .losses.closed_form import zero_of
 from .mistakes import Mistakes
 from .no_trace import no_processes
 from .pairing import Pairing, pair_levels
@@ -199,8 +200,7 @@ class Term(nn.Module):
         factor = self.factor(time)
         if factor == 0:
             # Touch the connectors: DDP waits for a gradient of every parameter.
-            # (times 0 before the sum, which could overflow in fp16.)
-            zero = sum((x * 0).sum() for x in (*leaves(student), *self.parameters())).float()
+            zero = sum(zero_of(x) for x in (*leaves(student), *self.parameters())).float()
             if first_step is not None:
                 first_step.is_off(self, time)
             return self._named(zero if self._parts is None else dict.fromkeys(self._parts, zero))

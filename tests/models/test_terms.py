@@ -128,6 +128,14 @@ def test_off_does_not_overflow_in_half_precision():
     assert values(term, examples, extras)[1]['loss_t'].item() == 0
 
 
+def test_off_is_zero_even_if_the_student_is_infinite():
+    term, examples, extras = make(dict(type=Two), schedule=dict(type='stop', end=0))
+    examples['student'][0, 0, 0, 0] = float('inf')
+    student, losses = values(term, examples, extras)
+    losses['loss_t'].backward()
+    assert losses['loss_t'] == 0 and not student.grad.any()
+
+
 def test_extras_are_made_once():
     made = []
     extras = Extras(dict(labels=lambda batch: made.append(batch.inputs) or 'x'), 1, 2)
