@@ -1,4 +1,5 @@
 """The connectors of one side of a term: for one map, for every level, or for taps by name."""
+import functools
 import inspect
 
 from torch import nn
@@ -88,7 +89,10 @@ class ByName(nn.ModuleDict):
 
 def connect(module, value, teacher):
     """``module(value)``, with the teacher's value if its forward names it."""
-    if isinstance(module, (EachLevel, SharedByLevels, ByName)) \
-            or 'teacher' in inspect.signature(module.forward).parameters:
-        return module(value, teacher)
-    return module(value)
+    return module(value, teacher) if _takes_teacher(type(module)) else module(value)
+
+
+@functools.cache
+def _takes_teacher(cls):
+    """Asked in every step: a signature is read once for each class."""
+    return 'teacher' in inspect.signature(cls.forward).parameters

@@ -6,6 +6,7 @@ from mmdet.models.utils import unpack_gt_instances
 from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 
+from ..losses.boxes import positives
 from .mmdet_families import decode
 
 TARGETS = ('get_targets', '_get_targets_single', 'get_anchors', 'centerness_target')
@@ -76,7 +77,7 @@ def by_anchors(head, family, sizes, truth, ignored, metas, device):
         normaliser = reduce_mean(normaliser)
     if family.kind == 'anchors' and not head.reg_decoded_bbox:
         boxes = [decode(head, level, deltas) for level, deltas in zip(levels, boxes, strict=True)]
-    positive = [positives(head, level) for level in labels]
+    positive = [positives(level, head.num_classes) for level in labels]
     boxes = [box * mask[..., None] for box, mask in zip(boxes, positive, strict=True)]
     centerness = None
     if family.centerness:
@@ -94,18 +95,14 @@ def by_points(head, sizes, truth, device):
     boxes, centerness = [], []
     for level, priors, distance, stride in zip(labels, points, distances, head.strides,
                                                strict=True):
-        mask, distance = positives(head, level), distance.reshape(*level.shape, 4)
+        mask, distance = positives(level, head.num_classes), distance.reshape(*level.shape, 4)
         value = distance.new_zeros(mask.shape)
         value[mask] = head.centerness_target(distance[mask])
         centerness.append(value)
         distance = distance * stride if head.norm_on_bbox else distance
         boxes.append(decode(head, priors, distance) * mask[..., None])
-    count = sum(positives(head, level).sum() for level in labels)
+    count = sum(positives(level, head.num_classes).sum() for level in labels)
     total = sum(value.sum() for value in centerness)
     return Assignment(labels, [torch.ones_like(value) for value in centerness],
                       reduce_mean(count.float()).clamp(min=1),
                       reduce_mean(total).clamp(min=1e-6), boxes, centerness)
-
-
-def positives(head, labels):
-    return (labels >= 0) & (labels < head.num_classes)

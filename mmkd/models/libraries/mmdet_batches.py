@@ -6,6 +6,8 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
+from ._tables import pairs_of
+
 #: image sizes (H, W) to try in the dry run: levels of stride 128 must differ from those of 64
 SIZES = ((256, 256), (320, 320), (512, 512), (640, 640))
 
@@ -33,10 +35,7 @@ def input_channels(model):
 
 def input_sizes(model):
     """Image sizes (H, W) that a part of the model says it is made for."""
-    sizes = [getattr(module, 'img_size', None) for module in model.modules()]
-    sizes = [(size, size) if isinstance(size, int) else size for size in sizes]
-    return list(dict.fromkeys(tuple(size) for size in sizes if isinstance(size, (list, tuple))
-                              and len(size) == 2 and all(isinstance(n, int) for n in size)))
+    return pairs_of(getattr(module, 'img_size', None) for module in model.modules())
 
 
 def make_batch(model, size, channels=None):

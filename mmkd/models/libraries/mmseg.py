@@ -8,6 +8,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from ..extras import OF_ANY_BATCH
+from ._tables import pairs_of
 from .mmseg_names import (  # noqa: F401 - MEANINGS and tap_names are the library's too
     MEANINGS,
     backbone_of,
@@ -83,12 +84,9 @@ def input_channels(model):
 
 def input_sizes(model):
     """Image sizes (H, W) that the model or its config says it is made for."""
-    sizes = [getattr(model.data_preprocessor, 'size', None),
-             (getattr(model, 'test_cfg', None) or {}).get('crop_size'),
-             *(getattr(module, 'img_size', None) for module in model.modules())]
-    sizes = [(size, size) if isinstance(size, int) else size for size in sizes]
-    return list(dict.fromkeys(tuple(size) for size in sizes if isinstance(size, (list, tuple))
-                              and len(size) == 2 and all(isinstance(n, int) for n in size)))
+    return pairs_of([getattr(model.data_preprocessor, 'size', None),
+                     (getattr(model, 'test_cfg', None) or {}).get('crop_size'),
+                     *(getattr(module, 'img_size', None) for module in model.modules())])
 
 
 def make_batch(model, size, channels=None):

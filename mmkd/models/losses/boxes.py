@@ -123,6 +123,11 @@ def pyramid_levels(boxes, levels, finest_scale=56):
     return (scale + 1e-6).log2().floor().clamp(0, levels - 1).long()
 
 
+def positives(labels, num_classes):
+    """Which assigned labels are a class, and neither background nor ignored; of any shape."""
+    return (labels >= 0) & (labels < num_classes)
+
+
 def overlaps(one, other, plus_one=False):
     """IoU of every box in ``one`` (m, 4) with every box in ``other`` (n, 4): (m, n).
 

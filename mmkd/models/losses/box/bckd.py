@@ -8,6 +8,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
+from ..boxes import positives
 from .overlaps import giou
 from .predictions import (
     check_predictions,
@@ -79,7 +80,7 @@ class BCKDLoss(nn.Module):
         for i, (labels, stride) in enumerate(zip(target.labels, student_head.strides,
                                                  strict=True)):
             s, t = s_cls[i], t_cls[i].detach()
-            positive = (labels >= 0) & (labels < student_head.num_classes)
+            positive = positives(labels, student_head.num_classes)
             off = self.positive_levels_only and not positive.any()
             weight = (target.label_weights[i] * (not off) / target.normaliser).to(s.dtype)
             if 'cls' in parts:

@@ -12,6 +12,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
+from ..boxes import positives
 from .overlaps import giou, iou
 from .predictions import (
     check_predictions,
@@ -126,7 +127,7 @@ class CrossKDLoss(nn.Module):
             levels = (level_rows(side['centerness'], target.labels)
                       for side in (student, teacher))
             for labels, s, t in zip(target.labels, *levels, strict=True):
-                positive = (labels >= 0) & (labels < student_head.num_classes)
+                positive = positives(labels, student_head.num_classes)
                 loss = F.binary_cross_entropy_with_logits(
                     s[positive], t[positive].detach().sigmoid(), reduction='sum')
                 parts['centerness'].append(self.weights['centerness'] / normaliser * loss)

@@ -9,6 +9,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
+from ..boxes import positives
 from ..maps import need_taps
 from .overlaps import area, centre_distance, intersection, iou
 from .predictions import (
@@ -110,7 +111,7 @@ class LDLoss(nn.Module):
         parts = {name: [] for name, weight in self.weights.items() if weight}
         t_cls = level_rows(teacher['cls'], target.labels) if 'kd' in parts else None
         for i, labels in enumerate(target.labels):
-            positive = (labels >= 0) & (labels < student_head.num_classes)
+            positive = positives(labels, student_head.num_classes)
             if 'ld' in parts:
                 score = cls[i].detach().sigmoid().amax(-1)
                 parts['ld'].append(self.weights['ld'] / 4 * self.box_kl(

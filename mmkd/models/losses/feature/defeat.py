@@ -11,8 +11,7 @@ from torch import nn
 from mmkd.registry import MODELS
 
 from ..boxes import covered, pyramid_levels, truncated_ranges
-from ..closed_form import zero_of
-from ..maps import check_levels, nearest_stride, prepare
+from ..maps import check_levels, empty_loss, nearest_stride, prepare
 
 
 @MODELS.register_module()
@@ -71,8 +70,9 @@ class DeFeatLoss(nn.Module):
 
     def level(self, student, teacher, mask):
         """Both parts of one level, before their weights; ``mask``: (N, H', W') bool, objects."""
-        if not student.numel() or not teacher.numel():
-            return zero_of(student), zero_of(student)
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return empty, empty
         student, teacher = prepare(student, teacher)
         error = (student - teacher).square().sum(1)
         return [(error * cells).sum() / (2 * student.shape[1] * cells.sum()).clamp(min=1)

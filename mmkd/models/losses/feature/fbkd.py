@@ -12,9 +12,8 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ..closed_form import zero_of
 from ..full_precision import full_precision, matmul
-from ..maps import check_maps, prepare
+from ..maps import check_maps, empty_loss, prepare
 
 
 @MODELS.register_module()
@@ -108,8 +107,9 @@ class FBKDLoss(nn.Module):
     def parts(self, student, teacher):
         """The four distances before their weights; see ``forward``."""
         check_maps('FBKDLoss', student, teacher)
-        if not student.numel() or not teacher.numel():
-            return dict.fromkeys(self.weights, zero_of(student))
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return dict.fromkeys(self.weights, empty)
         with full_precision(student):
             student, teacher = prepare(student, teacher)
             ours, theirs = self.student_views(student), self.teacher_views(teacher)

@@ -12,9 +12,8 @@ from torch import nn
 from mmkd.registry import MODELS
 
 from .. import boxes as box_maps
-from ..closed_form import zero_of
 from ..full_precision import full_precision, matmul
-from ..maps import check_maps, prepare
+from ..maps import check_maps, empty_loss, prepare
 
 
 @MODELS.register_module()
@@ -94,8 +93,9 @@ class FGDLoss(nn.Module):
     def parts(self, student, teacher, boxes, image_sizes, padded_size):
         """The four losses before their weights; see ``forward``."""
         check_maps('FGDLoss', student, teacher, same_channels=True)
-        if not student.numel() or not teacher.numel():
-            return dict.fromkeys(self.weights, zero_of(student))
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return dict.fromkeys(self.weights, empty)
         with full_precision(student):
             student, teacher = prepare(student, teacher)
             n = len(teacher)

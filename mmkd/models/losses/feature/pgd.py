@@ -17,7 +17,7 @@ from torch import nn
 from mmkd.registry import MODELS
 
 from ..closed_form import zero_of
-from ..maps import check_levels, need_taps, prepare
+from ..maps import check_levels, empty_loss, need_taps, prepare
 from .pgd_weights import weight_maps
 
 
@@ -151,8 +151,9 @@ class PGDClsLoss(_PredictionGuided):
 
     def parts(self, student, teacher, fg, bg):
         """One level's losses before their factors; ``fg`` and ``bg``: (N, H', W')."""
-        if not student.numel() or not teacher.numel():
-            return (zero_of(student),) * 3
+        empty = empty_loss(student, teacher)
+        if empty is not None:
+            return (empty,) * 3
         student, teacher = prepare(student, teacher)
         places = spatial_attention(teacher, self.temp)
         channels = channel_attention(teacher, self.temp)
