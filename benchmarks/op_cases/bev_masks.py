@@ -26,8 +26,8 @@ def with_points_in_boxes(boxes, samples):
     except ImportError:
         return None
     step = (RANGE[3] - RANGE[0]) / CELLS
-    centres = torch.arange(CELLS) * step + RANGE[0] + step / 2
-    y, x = torch.meshgrid(centres, centres, indexing='ij')
+    centers = torch.arange(CELLS) * step + RANGE[0] + step / 2
+    y, x = torch.meshgrid(centers, centers, indexing='ij')
     points = torch.stack([x, y, torch.full_like(x, .5)], -1).view(1, -1, 3)
     points = points.expand(samples, -1, -1).contiguous()
     flat = boxes.cpu().view(samples, BOXES, 7).clone()

@@ -13,6 +13,7 @@ from . import Case
 
 CAMERAS, BINS, HEIGHT, WIDTH, CHANNELS = 6, 59, 16, 44, 80
 LOW, SIZE, CELLS = (-51.2, -51.2, -5.), (.8, .8, 8.), (128, 128, 1)
+RANGE = (-51.2, -51.2, -5., 51.2, 51.2, 3.)
 
 
 def surround_geometry(batch, device):
@@ -61,9 +62,9 @@ def prepare_like_bevdet(geometry):
     return ranks_depth, ranks_feat, ranks_bev.int(), starts, lengths
 
 
-def pool_volume(depth, feature, keys):
-    """The usual formulation: the volume of depth x feature, then index_add."""
-    volume = (depth[..., None] * feature[:, :, None]).flatten(0, 4)
+def pool_volume(depth, features, keys):
+    """The usual formulation: the volume of depth x features, then index_add."""
+    volume = (depth[..., None] * features[:, :, None]).flatten(0, 4)
     cells = depth.shape[0] * math.prod(CELLS)
     out = volume.new_zeros(cells + 1, CHANNELS).index_add_(0, keys, volume)[:cells]
     return out.view(-1, *reversed(CELLS), CHANNELS).permute(0, 4, 1, 2, 3)
@@ -73,16 +74,16 @@ def cases(device, scale):
     generator = torch.Generator().manual_seed(0)
     geometry = surround_geometry(scale, device)
     depth = torch.randn(geometry.shape[:-1], generator=generator).softmax(2).to(device)
-    feature = torch.randn(scale, CAMERAS, HEIGHT, WIDTH, CHANNELS, generator=generator).to(device)
-    index = bev_pool_index(geometry, LOW, SIZE, CELLS)
+    features = torch.randn(scale, CAMERAS, HEIGHT, WIDTH, CHANNELS, generator=generator).to(device)
+    index = bev_pool_index(geometry, SIZE, RANGE)
     cells = scale * math.prod(CELLS)
     keys = torch.where(index.cells < 0, cells, index.cells).flatten().long()
     grad = torch.randn(scale, *reversed(CELLS), CHANNELS, generator=generator).to(device)
     grad = grad.permute(0, 4, 1, 2, 3)
     depth.requires_grad_()
-    feature.requires_grad_()
-    ours = bev_pool(depth, feature, index)
-    inputs, values = (depth, feature), depth.numel() + feature.numel() + ours.numel()
+    features.requires_grad_()
+    ours = bev_pool(depth, features, index)
+    inputs, values = (depth, features), depth.numel() + features.numel() + ours.numel()
     # The graph of the volume holds a gigabyte per 12 samples: built when it is first timed.
     graph = []
 
@@ -92,14 +93,14 @@ def cases(device, scale):
         return torch.autograd.grad(graph[0], inputs, grad, retain_graph=True)
 
     size = f'{depth.numel():,} points, {CHANNELS} channels'
-    usual = 'volume of depth x feature, index_add'
+    usual = 'volume of depth x features, index_add'
     return [
-        Case('bev_pool_index', size, lambda: bev_pool_index(geometry, LOW, SIZE, CELLS),
+        Case('bev_pool_index', size, lambda: bev_pool_index(geometry, SIZE, RANGE),
              lambda: prepare_like_bevdet(geometry), "BEVDet's preparation (eager)"),
-        Case('bev_pool forward', size, lambda: bev_pool(depth.detach(), feature.detach(), index),
-             lambda: pool_volume(depth.detach(), feature.detach(), keys), usual, .05,
+        Case('bev_pool forward', size, lambda: bev_pool(depth.detach(), features.detach(), index),
+             lambda: pool_volume(depth.detach(), features.detach(), keys), usual, .05,
              4 * (values + 2 * depth.numel())),
         Case('bev_pool backward', size,
              lambda: torch.autograd.grad(ours, inputs, grad, retain_graph=True),
-             backward_of_volume, usual, .03, 4 * (values + 2 * depth.numel() + feature.numel())),
+             backward_of_volume, usual, .03, 4 * (values + 2 * depth.numel() + features.numel())),
     ]

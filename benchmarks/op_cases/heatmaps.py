@@ -25,8 +25,8 @@ def with_mmdet3d(boxes, labels, batch_index, samples):
         for k in range(len(boxes)):
             length, width = boxes[k, 3] / STEP, boxes[k, 4] / STEP
             radius = max(2, int(radius_of((width, length), min_overlap=.1)))
-            centre = torch.stack([(boxes[k, 0] - low[0]) / STEP, (boxes[k, 1] - low[1]) / STEP])
-            draw_heatmap_gaussian(heatmap[batch_index[k], labels[k]], centre.to(torch.int32),
+            center = torch.stack([(boxes[k, 0] - low[0]) / STEP, (boxes[k, 1] - low[1]) / STEP])
+            draw_heatmap_gaussian(heatmap[batch_index[k], labels[k]], center.to(torch.int32),
                                   radius)
         return heatmap
     return run

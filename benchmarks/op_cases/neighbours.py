@@ -11,11 +11,11 @@ from .clouds import lidar_cloud
 RADIUS, SAMPLES = .8, 32
 
 
-def ball_query_torch(points, centres):
+def ball_query_torch(points, centers):
     """The first hits of each ball, from a matrix of distances."""
     n = points.shape[1]
     index = torch.arange(n, device=points.device)
-    hits = torch.where(torch.cdist(centres, points) < RADIUS, index, n)
+    hits = torch.where(torch.cdist(centers, points) < RADIUS, index, n)
     hits = hits.topk(SAMPLES, largest=False).values
     return torch.where(hits == n, hits[..., :1], hits)
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_choice, check_floats, check_integer, check_tensor
-from .grid import INT32_MAX, INT64_MAX, find_cells, linear_cells
+from .checks import check_choice, check_tensor
+from .grid import INT32_MAX, find_cells, linear_cells, make_grid
 from .segments import csr_index_reference
 
 
@@ -91,7 +91,7 @@ def _(geometry, voxel_size, low, cells, truncate, wide):
     return points, points.new_empty(points.numel()), points.new_empty(points.numel()), starts
 
 
-def bev_pool_index(geometry, low, voxel_size, cells, rounding='trunc'):
+def bev_pool_index(geometry, voxel_size, point_cloud_range, rounding='trunc'):
     """Find the BEV cell of every image point, once for a forward and a backward.
 
     The arithmetic is BEVDet's, in float32 (float64 for a float64 geometry). BEVDet truncates
@@ -103,9 +103,9 @@ def bev_pool_index(geometry, low, voxel_size, cells, rounding='trunc'):
     Args:
         geometry: (B, N, D, H, W, 3) floating, ego x, y, z in metres of each image point: B
             samples, N cameras, D depth bins, H x W feature pixels.
-        low: (x, y, z) of the lower corner of cell (0, 0, 0), metres.
         voxel_size: (x, y, z) of a cell, metres.
-        cells: (X, Y, Z) number of cells.
+        point_cloud_range: (x_min, y_min, z_min, x_max, y_max, z_max), metres; rounded to
+            the nearest number of cells, as for :func:`voxel_index`.
         rounding: 'trunc' or 'floor'.
 
     Returns:
@@ -113,25 +113,16 @@ def bev_pool_index(geometry, low, voxel_size, cells, rounding='trunc'):
         fixed cameras and no augmentation it may be kept.
 
     Raises:
-        ValueError: another shape, sizes or counts that are not positive, more cells than
+        ValueError: another shape, sizes that are not positive, an empty range, more cells than
             int64 can number.
     """
     op = 'bev_pool_index'
     check_tensor(op, 'geometry', geometry, ('B', 'N', 'D', 'H', 'W', 3))
-    low, size = check_floats(op, 'low', low, 3), check_floats(op, 'voxel_size', voxel_size, 3)
-    if min(size) < torch.finfo(torch.float32).tiny:
-        raise ValueError(f'{op}: voxel_size must be positive in float32, not {size}')
-    cells = tuple(cells)
-    if len(cells) != 3:
-        raise ValueError(f'{op}: cells must be three numbers (X, Y, Z), not {cells}')
-    for count in cells:
-        check_integer(op, 'cells', count, 1, INT32_MAX)
     check_choice(op, 'rounding', rounding, ('trunc', 'floor'))
     shape = geometry.shape[:-1]
-    total = shape[0] * math.prod(cells)
-    if total >= INT64_MAX:
-        raise ValueError(f'{op}: {shape[0]} x {cells} cells are more than an int64 can number')
+    grid = make_grid(op, voxel_size, point_cloud_range, shape[0])
+    total = shape[0] * grid.per_sample()
     wide = bool(max(total, math.prod(shape)) > INT32_MAX)
-    found = _bev_pool_index(geometry.detach(), list(size), list(low), list(cells),
-                            rounding == 'trunc', wide)
-    return BEVPoolIndex(*found, (shape[0], *reversed(cells)))
+    found = _bev_pool_index(geometry.detach(), list(grid.voxel_size), list(grid.low),
+                            list(grid.cells), rounding == 'trunc', wide)
+    return BEVPoolIndex(*found, (shape[0], *reversed(grid.cells)))

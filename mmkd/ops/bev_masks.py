@@ -124,7 +124,7 @@ def _positions(low, high, cells, offset, like):
 
 
 def boxes_to_bev_mask(boxes, point_cloud_range, grid_size, batch_index=None, batch_size=None,
-                      at='centre', scale=None, labels=None):
+                      at='center', scale=None, labels=None):
     """Rotated boxes -> cells of a bird's-eye-view map.
 
     A cell belongs to a box if the tested point lies strictly inside its footprint: neither on
@@ -140,7 +140,7 @@ def boxes_to_bev_mask(boxes, point_cloud_range, grid_size, batch_index=None, bat
         grid_size: (X, Y) cells over the range's extent along x and y.
         batch_index: (K,) sample of each box.
         batch_size: number of samples; by default one more than the largest index.
-        at: where a cell is tested: 'centre', or 'corner', the one with the lowest x and y
+        at: where a cell is tested: 'center', or 'corner', the one with the lowest x and y
             (DistillBEV).
         scale: enlarges dx and dy: a number, or a (K,) tensor (a list of them, with a list of
             boxes).
@@ -154,7 +154,7 @@ def boxes_to_bev_mask(boxes, point_cloud_range, grid_size, batch_index=None, bat
         ValueError: wrong shapes, dtypes or devices, an empty range, a grid without a cell, a
             batch index outside the batch, an unknown ``at``.
     """
-    check_choice(OP, 'at', at, ('centre', 'corner'))
+    check_choice(OP, 'at', at, ('center', 'corner'))
     boxes, batch_index, batch_size, labels, scale = _join_boxes(boxes, batch_index, batch_size,
                                                                 labels, scale)
     if boxes.shape[1] < 7:
@@ -163,7 +163,7 @@ def boxes_to_bev_mask(boxes, point_cloud_range, grid_size, batch_index=None, bat
     if not isinstance(grid_size, (list, tuple, torch.Size)) or len(grid_size) != 2:
         raise ValueError(f'{OP}: grid_size must be two integers (X, Y), not {grid_size!r}')
     bounds = check_floats(OP, 'point_cloud_range', point_cloud_range, 6)
-    offset = 0.5 if at == 'centre' else 0.
+    offset = 0.5 if at == 'center' else 0.
     positions = []
     for axis, name in enumerate('XY'):
         check_integer(OP, f'grid_size {name}', grid_size[axis])

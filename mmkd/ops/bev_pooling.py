@@ -19,7 +19,7 @@ from .segments import csr_index
 _REFERENCE_NUMBERS = 2 ** 22
 
 
-def bev_pool_reference(depth: Tensor, feat: Tensor, ranks_depth: Tensor, ranks_feat: Tensor,
+def bev_pool_reference(depth: Tensor, features: Tensor, ranks_depth: Tensor, ranks_feat: Tensor,
                        starts: Tensor, cells: Tensor) -> Tensor:
     """Sums of depth x feature per cell: gather and index_add, in pieces.
 
@@ -27,10 +27,10 @@ def bev_pool_reference(depth: Tensor, feat: Tensor, ranks_depth: Tensor, ranks_f
         cells: for the gradient alone: cell of each depth entry (B, N, D, H, W), which a
             pixel's ray then is; or of each rank (P,), in any relation to the pixels.
     """
-    wide = accumulator(feat.dtype)
-    channels = feat.shape[-1]
-    rows, weights = feat.reshape(math.prod(feat.shape[:-1]), channels), depth.flatten()
-    out = feat.new_zeros(len(starts) - 1, channels, dtype=wide)
+    wide = accumulator(features.dtype)
+    channels = features.shape[-1]
+    rows, weights = features.reshape(math.prod(features.shape[:-1]), channels), depth.flatten()
+    out = features.new_zeros(len(starts) - 1, channels, dtype=wide)
     position = torch.arange(len(ranks_depth), device=starts.device)
     cell = torch.searchsorted(starts.long(), position, right=True) - 1
     valid = (cell >= 0) & (cell < len(out)) & (ranks_depth >= 0) & (ranks_feat >= 0) & \
@@ -39,43 +39,43 @@ def bev_pool_reference(depth: Tensor, feat: Tensor, ranks_depth: Tensor, ranks_f
         product = weights[ranks_depth[at].long()].to(wide)[:, None] * \
             rows[ranks_feat[at].long()].to(wide)
         out.index_add_(0, cell[at], product)
-    return out.to(feat.dtype)
+    return out.to(features.dtype)
 
 
 _bev_pool = torch.library.custom_op('mmkd::bev_pool', bev_pool_reference, mutates_args=())
 
 
 @_bev_pool.register_fake
-def _(depth, feat, ranks_depth, ranks_feat, starts, cells):
-    return feat.new_empty(starts.shape[0] - 1, feat.shape[-1])
+def _(depth, features, ranks_depth, ranks_feat, starts, cells):
+    return features.new_empty(starts.shape[0] - 1, features.shape[-1])
 
 
-def bev_pool_backward_reference(grad: Tensor, depth: Tensor, feat: Tensor, cells: Tensor,
+def bev_pool_backward_reference(grad: Tensor, depth: Tensor, features: Tensor, cells: Tensor,
                                 pixels: Tensor | None, order: Tensor | None,
                                 starts: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Gradients of depth (flat) and of feat (F, C).
+    """Gradients of depth (flat) and of features (F, C).
 
     Args:
         cells: cell of each depth entry; an entry outside [0, cells) gets no gradient.
-        pixels, order, starts: row of feat of each entry, and the entries sorted by it; None
-            where depth and feat are (B, N, D, H, W) and (B, N, H, W, C).
+        pixels, order, starts: row of features of each entry, and the entries sorted by it; None
+            where depth and features are (B, N, D, H, W) and (B, N, H, W, C).
     """
-    wide = accumulator(feat.dtype)
-    channels = feat.shape[-1]
-    rows = feat.reshape(math.prod(feat.shape[:-1]), channels)
+    wide = accumulator(features.dtype)
+    channels = features.shape[-1]
+    rows = features.reshape(math.prod(features.shape[:-1]), channels)
     weights, cell = depth.flatten(), cells.flatten()
     if pixels is None:
         bins, plane = depth.shape[2], max(depth.shape[3] * depth.shape[4], 1)
         i = torch.arange(len(weights), device=cell.device)
         pixels = i.div(max(bins, 1) * plane, rounding_mode='floor') * plane + i % plane
     grad_depth = torch.zeros_like(weights, dtype=wide)
-    grad_feat = torch.zeros_like(rows, dtype=wide)
+    grad_features = torch.zeros_like(rows, dtype=wide)
     valid = (cell >= 0) & (cell < len(grad)) & (pixels >= 0) & (pixels < len(rows))
     for at in valid.nonzero().flatten().split(max(1, _REFERENCE_NUMBERS // max(channels, 1))):
         there, row = grad[cell[at].long()].to(wide), pixels[at].long()
-        grad_feat.index_add_(0, row, weights[at].to(wide)[:, None] * there)
+        grad_features.index_add_(0, row, weights[at].to(wide)[:, None] * there)
         grad_depth[at] = (there * rows[row].to(wide)).sum(1)
-    return grad_depth.to(depth.dtype), grad_feat.to(feat.dtype)
+    return grad_depth.to(depth.dtype), grad_features.to(features.dtype)
 
 
 _bev_pool_backward = torch.library.custom_op(
@@ -83,62 +83,62 @@ _bev_pool_backward = torch.library.custom_op(
 
 
 @_bev_pool_backward.register_fake
-def _(grad, depth, feat, cells, pixels, order, starts):
+def _(grad, depth, features, cells, pixels, order, starts):
     return depth.new_empty(depth.numel()), \
-        feat.new_empty(math.prod(feat.shape[:-1]), feat.shape[-1])
+        features.new_empty(math.prod(features.shape[:-1]), features.shape[-1])
 
 
 def _save(ctx, inputs, output):
-    depth, feat, ranks_depth, ranks_feat, _, cells = inputs
-    ctx.save_for_backward(depth, feat, ranks_depth, ranks_feat, cells)
+    depth, features, ranks_depth, ranks_feat, _, cells = inputs
+    ctx.save_for_backward(depth, features, ranks_depth, ranks_feat, cells)
 
 
-def _gradients_of_ranks(grad, depth, feat, ranks_depth, ranks_feat, ranks_bev):
+def _gradients_of_ranks(grad, depth, features, ranks_depth, ranks_feat, ranks_bev):
     """Gradients for ranks in any relation to each other, an entry of depth used twice, too.
 
     Each use first gets a weight of its own, then the gradients of the uses are summed.
     """
-    count, pixels = depth.numel(), math.prod(feat.shape[:-1])
+    count, pixels = depth.numel(), math.prod(features.shape[:-1])
     valid = (ranks_depth >= 0) & (ranks_depth < count)
     zero = depth.new_zeros(1)  # something to gather from, should depth be empty
     weights = torch.cat([depth.flatten(), zero])[torch.where(valid, ranks_depth, count)]
     order, starts = csr_index(ranks_feat, pixels)
-    grad_weights, grad_feat = _bev_pool_backward(
-        grad, weights, feat, torch.where(valid, ranks_bev, -1), ranks_feat, order, starts)
+    grad_weights, grad_features = _bev_pool_backward(
+        grad, weights, features, torch.where(valid, ranks_bev, -1), ranks_feat, order, starts)
     order, starts = csr_index(ranks_depth, count)
     grad_depth = _bev_pool(torch.ones_like(zero), grad_weights[:, None],
                            torch.zeros_like(order), order, starts, order)
-    return grad_depth, grad_feat
+    return grad_depth, grad_features
 
 
 def _backward(ctx, grad):
-    depth, feat, ranks_depth, ranks_feat, cells = ctx.saved_tensors
+    depth, features, ranks_depth, ranks_feat, cells = ctx.saved_tensors
     if cells.dim() == 5:
-        grads = _bev_pool_backward(grad, depth, feat, cells, None, None, None)
+        grads = _bev_pool_backward(grad, depth, features, cells, None, None, None)
     else:
-        grads = _gradients_of_ranks(grad, depth, feat, ranks_depth, ranks_feat, cells)
-    return grads[0].view(depth.shape), grads[1].view(feat.shape), None, None, None, None
+        grads = _gradients_of_ranks(grad, depth, features, ranks_depth, ranks_feat, cells)
+    return grads[0].view(depth.shape), grads[1].view(features.shape), None, None, None, None
 
 
 _bev_pool.register_autograd(_backward, setup_context=_save)
 
 
-def _pool(depth, feat, ranks_depth, ranks_feat, starts, cells, bev_shape):
-    dtype = torch.promote_types(depth.dtype, feat.dtype)
-    out = _bev_pool(depth.to(dtype), feat.to(dtype), ranks_depth, ranks_feat, starts, cells)
-    return out.view(*bev_shape, feat.shape[-1]).permute(0, 4, 1, 2, 3)
+def _pool(depth, features, ranks_depth, ranks_feat, starts, cells, bev_shape):
+    dtype = torch.promote_types(depth.dtype, features.dtype)
+    out = _bev_pool(depth.to(dtype), features.to(dtype), ranks_depth, ranks_feat, starts, cells)
+    return out.view(*bev_shape, features.shape[-1]).permute(0, 4, 1, 2, 3)
 
 
-def bev_pool(depth, feature, index):
+def bev_pool(depth, features, index):
     """Sum the image features of each BEV cell, weighted by the probability of their depth.
 
-    out[cell] = sum over the points of the cell, by index, of depth[point] * feature[pixel],
+    out[cell] = sum over the points of the cell, by index, of depth[point] * features[pixel],
     accumulated in float32 (float64 for float64). The volume of depth x feature is never
     built. Neither result nor gradient depends on the number of threads.
 
     Args:
         depth: (B, N, D, H, W) floating: weight of each depth bin, e.g. after a softmax.
-        feature: (B, N, H, W, C) floating; a channels-last feature map of (B * N, C, H, W) has
+        features: (B, N, H, W, C) floating; a channels-last feature map of (B * N, C, H, W) has
             this memory already. Two dtypes are promoted, as torch does for a product.
         index: of :func:`bev_pool_index`, for the same B, N, D, H, W.
 
@@ -156,13 +156,13 @@ def bev_pool(depth, feature, index):
                          f'{type(index).__name__}')
     check_tensor(op, 'depth', depth, tuple(index.cells.shape))
     b, n, _, h, w = depth.shape
-    check_tensor(op, 'feature', feature, (b, n, h, w, 'C'))
-    check_same_device(op, depth=depth, feature=feature, index=index.cells)
-    return _pool(depth, feature, index.points, index.pixels, index.starts, index.cells,
+    check_tensor(op, 'features', features, (b, n, h, w, 'C'))
+    check_same_device(op, depth=depth, features=features, index=index.cells)
+    return _pool(depth, features, index.points, index.pixels, index.starts, index.cells,
                  index.bev_shape)
 
 
-def bev_pool_v2(depth, feat, ranks_depth, ranks_feat, ranks_bev, bev_feat_shape,
+def bev_pool_v2(depth, features, ranks_depth, ranks_feat, ranks_bev, bev_feat_shape,
                 interval_starts, interval_lengths):
     """BEVDet's ``bev_pool_v2``, with its arguments and its result; see :func:`bev_pool`.
 
@@ -172,7 +172,7 @@ def bev_pool_v2(depth, feat, ranks_depth, ranks_feat, ranks_bev, bev_feat_shape,
 
     Args:
         depth: (B, N, D, H, W) floating.
-        feat: (B, N, H, W, C) floating.
+        features: (B, N, H, W, C) floating.
         ranks_depth: (K,) int32 or int64 flat index into depth of each point.
         ranks_feat: (K,) flat index (b, n, h, w) of its feature.
         ranks_bev: (K,) its cell ((b * Z + z) * Y + y) * X + x, ascending.
@@ -192,16 +192,16 @@ def bev_pool_v2(depth, feat, ranks_depth, ranks_feat, ranks_bev, bev_feat_shape,
     op = 'bev_pool_v2'
     check_tensor(op, 'depth', depth, ('B', 'N', 'D', 'H', 'W'))
     b, n, _, h, w = depth.shape
-    check_tensor(op, 'feat', feat, (b, n, h, w, 'C'))
+    check_tensor(op, 'features', features, (b, n, h, w, 'C'))
     shape = tuple(bev_feat_shape.tolist() if isinstance(bev_feat_shape, Tensor)
                   else bev_feat_shape)
     if len(shape) != 5:
         raise ValueError(f'{op}: bev_feat_shape must be (B, Z, Y, X, C), not {shape}')
     for size in shape:
         check_integer(op, 'bev_feat_shape', size, 0)
-    if shape[0] != b or shape[4] != feat.shape[-1]:
-        raise ValueError(f'{op}: bev_feat_shape {shape} does not go with feat '
-                         f'{tuple(feat.shape)}: B and C must be the same')
+    if shape[0] != b or shape[4] != features.shape[-1]:
+        raise ValueError(f'{op}: bev_feat_shape {shape} does not go with features '
+                         f'{tuple(features.shape)}: B and C must be the same')
     cells = math.prod(shape[:4])
     ranks = dict(ranks_depth=ranks_depth, ranks_feat=ranks_feat, ranks_bev=ranks_bev)
     check_tensor(op, 'ranks_bev', ranks_bev, ('K',), INDEX)
@@ -209,7 +209,7 @@ def bev_pool_v2(depth, feat, ranks_depth, ranks_feat, ranks_bev, bev_feat_shape,
         check_tensor(op, name, values, tuple(ranks_bev.shape), INDEX)
     check_tensor(op, 'interval_starts', interval_starts, ('M',), INDEX)
     check_tensor(op, 'interval_lengths', interval_lengths, tuple(interval_starts.shape), INDEX)
-    check_same_device(op, depth=depth, feat=feat, **ranks, interval_starts=interval_starts,
+    check_same_device(op, depth=depth, features=features, **ranks, interval_starts=interval_starts,
                       interval_lengths=interval_lengths)
     check_indices(op, 'ranks_depth', ranks_depth, 0, depth.numel())
     check_indices(op, 'ranks_feat', ranks_feat, 0, b * n * h * w)
@@ -219,7 +219,7 @@ def bev_pool_v2(depth, feat, ranks_depth, ranks_feat, ranks_bev, bev_feat_shape,
     ranks_depth, ranks_feat, ranks_bev = (
         ranks.detach().long() for ranks in (ranks_depth, ranks_feat, ranks_bev))
     starts = torch.searchsorted(ranks_bev, torch.arange(cells + 1, device=depth.device))
-    return _pool(depth, feat, ranks_depth, ranks_feat, starts, ranks_bev, shape[:4])
+    return _pool(depth, features, ranks_depth, ranks_feat, starts, ranks_bev, shape[:4])
 
 
 def _check_intervals(op, ranks_bev, interval_starts, interval_lengths):

@@ -54,7 +54,7 @@ def _(points, batch_index, unique, batch_size, voxel_size, low, cells, shift):
         points.new_empty(shape, dtype=accumulator(points.dtype))
 
 
-def devoxelize_trilinear(voxel_features, points, index, batch_index=None, node='corner'):
+def devoxelize_trilinear(features, points, index, batch_index=None, node='corner'):
     """Interpolate voxel features at points, from the eight voxels around each.
 
     Voxels without a feature (empty, or outside the grid) take no part: the weights of the
@@ -63,27 +63,27 @@ def devoxelize_trilinear(voxel_features, points, index, batch_index=None, node='
     reach the voxel features, not the points.
 
     Args:
-        voxel_features: (M, C) floating, one row per voxel of ``index``.
+        features: (M, C) floating, one row per voxel of ``index``.
         points: (N, >= 3) floating, x, y, z in metres first, or a list with one such cloud per
             sample. Need not be the points that the index was made of.
         index: :class:`VoxelIndex` that says which voxels there are.
         batch_index: (N,) sample of each point.
         node: where the feature of a voxel sits: 'corner', at its lower corner, which is what
             torchsparse and so SPVCNN do (a point near the end of its cell takes most from the
-            next one), or 'centre'.
+            next one), or 'center'.
 
     Returns:
-        Tensor: (N, C), the dtype of ``voxel_features``.
+        Tensor: (N, C), the dtype of ``features``.
 
     Raises:
         ValueError: features that do not go with the index, an unknown ``node``, points
             without x, y and z.
     """
     op = 'devoxelize_trilinear'
-    check_choice(op, 'node', node, ('corner', 'centre'))
+    check_choice(op, 'node', node, ('corner', 'center'))
     if not isinstance(index, VoxelIndex):
         raise ValueError(f'{op}: index must be a VoxelIndex, not {type(index).__name__}')
-    check_tensor(op, 'voxel_features', voxel_features, (index.unique.shape[0], 'C'))
+    check_tensor(op, 'features', features, (index.unique.shape[0], 'C'))
     size = None if batch_index is None and not isinstance(points, (list, tuple)) \
         else index.batch_size
     points, batch_index, samples = join_samples(op, 'points', points, ('N', 'C'), batch_index,
@@ -92,9 +92,9 @@ def devoxelize_trilinear(voxel_features, points, index, batch_index=None, node='
         raise ValueError(f'{op}: the index has {index.batch_size} samples: give a batch_index, '
                          'or a list with one cloud per sample')
     check_points(op, points)
-    check_same_device(op, voxel_features=voxel_features, points=points, index=index.unique)
+    check_same_device(op, features=features, points=points, index=index.unique)
     grid = index.grid
     indices, weights = _trilinear_corners(
         points.detach(), batch_index, index.unique, index.batch_size, list(grid.voxel_size),
         list(grid.low), list(grid.cells), 0. if node == 'corner' else 0.5)
-    return interpolate(voxel_features, indices, weights)
+    return interpolate(features, indices, weights)

@@ -35,34 +35,34 @@ def index_of_coors(op, coors):
     return torch.stack(columns[::-1], 1).to(coors.dtype), parts
 
 
-def reduce_by_coors(feats, coors, reduce_type):
+def reduce_by_coors(features, coors, reduce):
     """What :func:`dynamic_scatter` returns, and the (N,) voxel of each point, -1 for none."""
-    check_choice('dynamic_scatter', 'reduce_type', reduce_type, ('sum', 'mean', 'max'))
-    check_tensor('dynamic_scatter', 'feats', feats, ('N', 'C'))
-    check_tensor('dynamic_scatter', 'coors', coors, (feats.shape[0], 'D'), INDEX)
-    check_same_device('dynamic_scatter', feats=feats, coors=coors)
+    check_choice('dynamic_scatter', 'reduce', reduce, ('sum', 'mean', 'max'))
+    check_tensor('dynamic_scatter', 'features', features, ('N', 'C'))
+    check_tensor('dynamic_scatter', 'coors', coors, (features.shape[0], 'D'), INDEX)
+    check_same_device('dynamic_scatter', features=features, coors=coors)
     voxel_coors, parts = index_of_coors('dynamic_scatter', coors)
-    if reduce_type == 'max':
-        return segment_max(feats, *parts)[0], voxel_coors, parts[0]
-    return segment_sum(feats, *parts, reduce_type == 'mean'), voxel_coors, parts[0]
+    if reduce == 'max':
+        return segment_max(features, *parts)[0], voxel_coors, parts[0]
+    return segment_sum(features, *parts, reduce == 'mean'), voxel_coors, parts[0]
 
 
-def dynamic_scatter(feats, coors, reduce_type='max'):
+def dynamic_scatter(features, coors, reduce='max'):
     """Reduce points that share voxel coordinates; stands in for ``mmcv.ops.dynamic_scatter``.
 
     Works on the CPU too, gives the same bits every time, takes a NaN, and batched coordinates
     in one go, samples without points included.
 
     Args:
-        feats: (N, C) floating.
+        features: (N, C) floating.
         coors: (N, D) integer voxel of each point, e.g. (z, y, x) or (b, z, y, x). A row with a
             negative entry is left out.
-        reduce_type: 'sum', 'mean' or 'max'.
+        reduce: 'sum', 'mean' or 'max'.
 
     Returns:
         tuple: (M, C) features, and (M, D) coordinates in ascending order.
     """
-    return reduce_by_coors(feats, coors, reduce_type)[:2]
+    return reduce_by_coors(features, coors, reduce)[:2]
 
 
 class DynamicScatter(nn.Module):

@@ -1,4 +1,4 @@
-"""Heatmaps of boxes: the target of centre-based detectors, and weights of distillation losses."""
+"""Heatmaps of boxes: the target of center-based detectors, and weights of distillation losses."""
 import torch
 from torch import Tensor
 
@@ -14,21 +14,21 @@ from .checks import (
 )
 
 
-def draw_gaussians_reference(centres: Tensor, radii: Tensor, planes: Tensor, num_planes: int,
+def draw_gaussians_reference(centers: Tensor, radii: Tensor, planes: Tensor, num_planes: int,
                              height: int, width: int) -> Tensor:
-    """(num_planes, height, width) float32; centres (K, 2) x, y, radii and planes (K,), int64."""
-    device = centres.device
+    """(num_planes, height, width) float32; centers (K, 2) x, y, radii and planes (K,), int64."""
+    device = centers.device
     heatmap = torch.zeros(num_planes, height * width, device=device)
     size = torch.tensor([width, height], device=device)
-    kept = ((centres >= 0) & (centres < size)).all(1) & (radii >= 0)
+    kept = ((centers >= 0) & (centers < size)).all(1) & (radii >= 0)
     kept &= (planes >= 0) & (planes < num_planes)
-    centres, radii, planes = centres[kept], radii[kept], planes[kept]
+    centers, radii, planes = centers[kept], radii[kept], planes[kept]
     columns = torch.arange(width, device=device)
     rows = torch.arange(height, device=device)[:, None]
     step = max(1, 2 ** 22 // max(1, height * width))
     for begin in range(0, len(planes), step):  # bounds the memory
         some = slice(begin, begin + step)
-        x, y = (v[:, None, None] for v in centres[some].unbind(1))
+        x, y = (v[:, None, None] for v in centers[some].unbind(1))
         radius = radii[some, None, None]
         across, down = (columns - x).abs(), (rows - y).abs()
         sigma = (2 * radius.double() + 1) / 6
@@ -45,8 +45,8 @@ _draw_gaussians = torch.library.custom_op('mmkd::draw_gaussians', draw_gaussians
 
 
 @_draw_gaussians.register_fake
-def _(centres, radii, planes, num_planes, height, width):
-    return centres.new_empty(num_planes, height, width, dtype=torch.float32)
+def _(centers, radii, planes, num_planes, height, width):
+    return centers.new_empty(num_planes, height, width, dtype=torch.float32)
 
 
 def _truncated(values, limit):
@@ -59,24 +59,24 @@ def _truncated(values, limit):
     return torch.where((values > -1) & (values < limit), values, -1).long()
 
 
-def draw_gaussian_heatmap(centres, radii, classes, num_classes, size, batch_index=None,
+def draw_gaussian_heatmap(centers, radii, labels, num_classes, grid_size, batch_index=None,
                           batch_size=None):
     """Heatmaps with one Gaussian per box, the larger value where two meet.
 
     A box draws exp(-d^2 / (2 sigma^2)), sigma = (2 radius + 1) / 6, onto the square of
-    2 radius + 1 cells around its centre, as mmdet3d's ``draw_heatmap_gaussian`` does. As in its
-    CenterHead, a box whose centre is off the map draws nothing, even where its square would
+    2 radius + 1 cells around its center, as mmdet3d's ``draw_heatmap_gaussian`` does. As in its
+    CenterHead, a box whose center is off the map draws nothing, even where its square would
     reach the map. No gradient: a heatmap is a target.
 
     Args:
-        centres: (K, 2) x (column), y (row) in cells; integers, or floats, which are truncated
+        centers: (K, 2) x (column), y (row) in cells; integers, or floats, which are truncated
             towards zero as in CenterHead (-0.5 is in cell 0). A box with a NaN or an infinite
-            centre draws nothing.
+            center draws nothing.
         radii: (K,) in cells; integers, or floats, which are truncated. A box whose radius is
             negative, NaN, infinite or 2^53 or more draws nothing.
-        classes: (K,) int32 or int64 class of each box; one of class -1 draws nothing.
+        labels: (K,) int32 or int64 class of each box; one of class -1 draws nothing.
         num_classes: C.
-        size: (Y, X), rows and columns of the map.
+        grid_size: (X, Y) cells of the map.
         batch_index: (K,) sample of each box.
         batch_size: number of samples. By default one more than the largest index.
 
@@ -88,24 +88,24 @@ def draw_gaussian_heatmap(centres, radii, classes, num_classes, size, batch_inde
             [-1, C), a batch index outside the batch.
     """
     op = 'draw_gaussian_heatmap'
-    check_tensor(op, 'centres', centres, ('K', 2), (*FLOATING, *INDEX))
-    count = centres.shape[0]
+    check_tensor(op, 'centers', centers, ('K', 2), (*FLOATING, *INDEX))
+    count = centers.shape[0]
     check_tensor(op, 'radii', radii, (count,), (*FLOATING, *INDEX))
-    check_tensor(op, 'classes', classes, (count,), INDEX)
+    check_tensor(op, 'labels', labels, (count,), INDEX)
     check_integer(op, 'num_classes', num_classes)
-    if not isinstance(size, (list, tuple, torch.Size)) or len(size) != 2:
-        raise ValueError(f'{op}: size must be two integers (Y, X), not {size!r}')
-    for name, cells in zip('YX', size, strict=True):
-        check_integer(op, f'size {name}', cells)
-    check_same_device(op, centres=centres, radii=radii, classes=classes)
-    batch_index, batch_size = check_batch(op, 'centres', centres, batch_index, batch_size)
-    check_indices(op, 'classes', classes, -1, num_classes)
-    height, width = size
-    classes = classes.long()
-    planes = torch.where((classes >= 0) & (classes < num_classes), classes, -1)
+    if not isinstance(grid_size, (list, tuple, torch.Size)) or len(grid_size) != 2:
+        raise ValueError(f'{op}: grid_size must be two integers (X, Y), not {grid_size!r}')
+    for name, cells in zip('XY', grid_size, strict=True):
+        check_integer(op, f'grid_size {name}', cells)
+    check_same_device(op, centers=centers, radii=radii, labels=labels)
+    batch_index, batch_size = check_batch(op, 'centers', centers, batch_index, batch_size)
+    check_indices(op, 'labels', labels, -1, num_classes)
+    width, height = grid_size
+    labels = labels.long()
+    planes = torch.where((labels >= 0) & (labels < num_classes), labels, -1)
     if batch_index is not None:
         planes = torch.where(planes >= 0, batch_index * num_classes + planes, -1)
-    cells = torch.stack([_truncated(centres[:, 0], width), _truncated(centres[:, 1], height)], 1)
+    cells = torch.stack([_truncated(centers[:, 0], width), _truncated(centers[:, 1], height)], 1)
     heatmap = _draw_gaussians(cells, _truncated(radii, 2 ** 53), planes,
                               batch_size * num_classes, height, width)
     return heatmap.view(batch_size, num_classes, height, width)

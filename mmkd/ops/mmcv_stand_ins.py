@@ -9,7 +9,7 @@ from . import dynamic, interpolation, neighbours, point_sampling
 
 
 def knn(k, xyz, center_xyz=None, transposed=False):
-    """(B, k, Q) int32 neighbours of each centre among ``xyz``; 0 where there are too few."""
+    """(B, k, Q) int32 neighbours of each center among ``xyz``; 0 where there are too few."""
     center_xyz = xyz if center_xyz is None else center_xyz
     if transposed:
         xyz, center_xyz = xyz.transpose(1, 2), center_xyz.transpose(1, 2)
@@ -33,9 +33,9 @@ def grouping_operation(features, indices):
     return gather_points(features, indices.flatten(1)).unflatten(2, indices.shape[1:])
 
 
-def dynamic_scatter_3d(feats, coors, reduce_type='max'):
+def dynamic_scatter_3d(features, coors, reduce='max'):
     """mmdet3d's variant of dynamic_scatter: also the voxel of each point, -1 for none, int32."""
-    features, voxel_coors, inverse = dynamic.reduce_by_coors(feats, coors, reduce_type)
+    features, voxel_coors, inverse = dynamic.reduce_by_coors(features, coors, reduce)
     return features, voxel_coors, inverse.int()
 
 

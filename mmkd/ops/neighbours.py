@@ -141,30 +141,30 @@ def knn(query, points, k, query_lengths=None, point_lengths=None):
     return tuple(t[0] for t in found) if single else found
 
 
-def three_nn(target, source):
-    """The three nearest source points of each target, as ``mmcv.ops.three_nn`` has it.
+def three_nn(query, points):
+    """The three nearest points of each query, as ``mmcv.ops.three_nn`` has it.
 
     Args:
-        target: (B, n, 3) floating.
-        source: (B, m, 3); same dtype.
+        query: (B, Q, 3) floating.
+        points: (B, N, 3); same dtype.
 
     Returns:
-        tuple: Euclidean distances (B, n, 3), float32 (float64 for float64), and indices
-        (B, n, 3) int32, by distance and then by index. With fewer than three source points
+        tuple: Euclidean distances (B, Q, 3), float32 (float64 for float64), and indices
+        (B, Q, 3) int32, by distance and then by index. With fewer than three points
         the rest is infinity and -1 (mmcv: 0). Neither carries a gradient.
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit.
     """
-    check_tensor('three_nn', 'target', target, ('B', 'n', 3))
-    check_tensor('three_nn', 'source', source, (target.shape[0], 'm', 3))
-    indices, distances = knn(target, source, 3)
+    check_tensor('three_nn', 'query', query, ('B', 'Q', 3))
+    check_tensor('three_nn', 'points', points, (query.shape[0], 'N', 3))
+    indices, distances = knn(query, points, 3)
     return distances.sqrt(), indices.int()
 
 
 def ball_query_reference(centers: Tensor, points: Tensor, min_square: float, max_square: float,
                          samples: int) -> Tensor:
-    """First points in a shell, by tiles of centres; see :func:`ball_query`."""
+    """First points in a shell, by tiles of centers; see :func:`ball_query`."""
     (b, q, _), n = centers.shape, points.shape[1]
     out = centers.new_zeros((b, q, samples), dtype=torch.int32)
     rows, kept = tile_rows(n), min(samples, n)
@@ -195,19 +195,19 @@ def _square(radius):
     return float(radius * radius)
 
 
-def ball_query(min_radius, max_radius, sample_num, xyz, center_xyz):
-    """The first points, in their order, within a shell around each centre; as ``mmcv.ops``.
+def ball_query(min_radius, max_radius, sample_num, points, centers):
+    """The first points, in their order, within a shell around each center; as ``mmcv.ops``.
 
-    A point is in when its distance d from the centre is 0 or min_radius <= d < max_radius
+    A point is in when its distance d from the center is 0 or min_radius <= d < max_radius
     (squares of float32 radii are compared). Not the nearest ones: the first ``sample_num``
     of the cloud. The first hit fills the places that are left, 0 where there is none (also
-    for an empty cloud). Points and centres with NaN are in no ball.
+    for an empty cloud). Points and centers with NaN are in no ball.
 
     Args:
         min_radius, max_radius: metres, 0 <= min_radius < max_radius.
         sample_num: S, at least 1.
-        xyz: (B, N, 3) floating points, any of the N; half types are compared in float32.
-        center_xyz: (B, Q, 3); same dtype.
+        points: (B, N, 3) floating points, any of the N; half types are compared in float32.
+        centers: (B, Q, 3); same dtype.
 
     Returns:
         Tensor: (B, Q, S) int32 indices into the N points.
@@ -221,10 +221,10 @@ def ball_query(min_radius, max_radius, sample_num, xyz, center_xyz):
         raise ValueError(f'{op}: the radii must be 0 <= min_radius < max_radius, not '
                          f'{min_radius} and {max_radius}')
     check_integer(op, 'sample_num', sample_num)
-    check_tensor(op, 'xyz', xyz, ('B', 'N', 3))
-    check_tensor(op, 'center_xyz', center_xyz, (xyz.shape[0], 'Q', 3))
-    check_same_dtype(op, xyz=xyz, center_xyz=center_xyz)
-    check_same_device(op, xyz=xyz, center_xyz=center_xyz)
-    check_cloud_size(op, 'xyz', xyz.shape[1])
-    return _ball_query(full_precision(center_xyz), full_precision(xyz), _square(low),
+    check_tensor(op, 'points', points, ('B', 'N', 3))
+    check_tensor(op, 'centers', centers, (points.shape[0], 'Q', 3))
+    check_same_dtype(op, points=points, centers=centers)
+    check_same_device(op, points=points, centers=centers)
+    check_cloud_size(op, 'points', points.shape[1])
+    return _ball_query(full_precision(centers), full_precision(points), _square(low),
                        _square(high), sample_num)

@@ -64,11 +64,11 @@ def scatter_points(features, index, reduce='mean', num_voxels=None):
     return segment_sum(features, *parts, reduce == 'mean')
 
 
-def gather_voxels(voxel_features, index):
+def gather_voxels(features, index):
     """Give every point the features of its voxel: the way back from :func:`scatter_points`.
 
     Args:
-        voxel_features: (M, C) floating, one row per voxel.
+        features: (M, C) floating, one row per voxel.
         index: the :class:`VoxelIndex` of the points, or (N,) integer voxel of each point with
             -1 for none.
 
@@ -79,17 +79,17 @@ def gather_voxels(voxel_features, index):
     Raises:
         ValueError: features that do not go with the index, ids outside [-1, M).
     """
-    check_tensor('gather_voxels', 'voxel_features', voxel_features, ('M', 'C'))
-    count = voxel_features.shape[0]
+    check_tensor('gather_voxels', 'features', features, ('M', 'C'))
+    count = features.shape[0]
     if isinstance(index, VoxelIndex):
         if sizes_differ(index.unique.shape[0], count):
             raise ValueError(f'gather_voxels: the index has {len(index.unique)} voxels, but '
-                             f'there are {count} rows of voxel_features')
+                             f'there are {count} rows of features')
         parts = as_segments('gather_voxels', index, None, None)
     else:
         parts = as_segments('gather_voxels', index, None, count)
-    check_same_device('gather_voxels', voxel_features=voxel_features, index=parts[0])
-    return gather_segments(voxel_features, *parts, False)
+    check_same_device('gather_voxels', features=features, index=parts[0])
+    return gather_segments(features, *parts, False)
 
 
 def segment_mean(features, ids, num_segments, eps=0.):

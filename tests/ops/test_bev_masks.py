@@ -54,7 +54,7 @@ def columns_and_rows(mask):
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_hand_computed(device):
-    bounds, grid = (0, 0, 0, 4, 3, 1), (4, 3)  # cells of 1 m: centres at .5, 1.5, ...
+    bounds, grid = (0, 0, 0, 4, 3, 1), (4, 3)  # cells of 1 m: centers at .5, 1.5, ...
 
     def cells(*box, **options):
         boxes = torch.tensor([box], device=device)
@@ -75,7 +75,7 @@ def test_hand_computed(device):
 
 
 @pytest.mark.parametrize('device', DEVICES)
-@pytest.mark.parametrize(('at', 'offset'), [('centre', .5), ('corner', 0)])
+@pytest.mark.parametrize(('at', 'offset'), [('center', .5), ('corner', 0)])
 def test_against_slow_loop(device, at, offset):
     boxes, batch_index = traffic(40), samples_of(40, 3)
     got = boxes_to_bev_mask(boxes.to(device), RANGE, GRID, batch_index.to(device), 3, at=at)
@@ -85,11 +85,11 @@ def test_against_slow_loop(device, at, offset):
     assert got.label is None and not got.mask[2].any()
 
 
-@pytest.mark.parametrize('at', ['centre', 'corner'])
+@pytest.mark.parametrize('at', ['center', 'corner'])
 def test_against_mmcv(at):
     ops = pytest.importorskip('mmcv.ops', reason='compares with mmcv')
     boxes = traffic(60)[:, :7].contiguous()
-    offset = .5 if at == 'centre' else 0
+    offset = .5 if at == 'center' else 0
     y, x = torch.meshgrid((torch.arange(60) + offset) / 10 - 3,
                           (torch.arange(80) + offset) / 10 - 4, indexing='ij')
     points = torch.stack([x, y, torch.full_like(x, .5)], -1).view(1, -1, 3)

@@ -32,7 +32,7 @@ def test_box_that_is_not_finite_covers_nothing(device, column, value):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('size', [(0., 5.), (5., 0.), (-2., 2.), (-2., -2.)])
 def test_box_without_a_size_covers_nothing(device, size):
-    boxes = torch.tensor([[.25, .25, 0, *size, 1, 0.]], device=device)  # at a cell's centre
+    boxes = torch.tensor([[.25, .25, 0, *size, 1, 0.]], device=device)  # at a cell's center
     assert not boxes_to_bev_mask(boxes, RANGE, GRID).mask.any()
 
 
@@ -68,7 +68,7 @@ def test_huge_values(device):
     (dict(batch_index=INTEGERS + 2, batch_size=2), r'must lie in \[0, 2\)'),
     (dict(batch_index=INTEGERS - 1, batch_size=2), r'must lie in \[0, 2\)'),
     (dict(batch_index=INTEGERS.float()), 'must be int32'),
-    (dict(at='center'), "must be one of 'centre', 'corner'"),
+    (dict(at='centre'), "must be one of 'center', 'corner'"),
     (dict(scale=torch.ones(3)), r'scale must have shape \(4\)'),
     (dict(scale=float('nan')), '1 finite numbers'),
     (dict(labels=INTEGERS[:2]), r'labels must have shape \(4\)'),

@@ -11,6 +11,7 @@ from mmkd.ops.bev_pooling import bev_pool, bev_pool_reference, bev_pool_v2
 from .common import DEVICES, FLOATS, assert_repeatable, recorded, same_bits
 
 LOW, SIZE, CELLS = (-4., -3., -2.), (.5, .75, 2.), (16, 8, 2)
+RANGE = (*LOW, 4., 3., 2.)
 
 
 def scene(device='cpu', dtype=torch.float32, channels=21, shape=(2, 3, 5, 4, 6)):
@@ -21,14 +22,14 @@ def scene(device='cpu', dtype=torch.float32, channels=21, shape=(2, 3, 5, 4, 6))
 
 
 def index_of(geometry, **kwargs):
-    return bev_pool_index(geometry, LOW, SIZE, CELLS, **kwargs)
+    return bev_pool_index(geometry, SIZE, RANGE, **kwargs)
 
 
-def pool_volume(depth, feature, cells, bev_shape):
+def pool_volume(depth, features, cells, bev_shape):
     """The usual formulation, differentiable."""
-    volume = (depth[..., None] * feature[:, :, None]).flatten(0, 4)
+    volume = (depth[..., None] * features[:, :, None]).flatten(0, 4)
     keep = cells.flatten() >= 0
-    out = volume.new_zeros(int(np.prod(bev_shape)), feature.shape[-1])
+    out = volume.new_zeros(int(np.prod(bev_shape)), features.shape[-1])
     out = out.index_add(0, cells.flatten()[keep].long(), volume[keep])
     return out.view(*bev_shape, -1).permute(0, 4, 1, 2, 3)
 
@@ -71,18 +72,18 @@ def test_a_point_below_the_grid_is_truncated_into_it_or_dropped(device):
 @pytest.mark.parametrize('dtype', FLOATS)
 @pytest.mark.parametrize('channels', [1, 5, 16, 37, 80])
 def test_pooling_is_the_references(device, dtype, channels):
-    geometry, depth, feature = scene(device, dtype, channels)
+    geometry, depth, features = scene(device, dtype, channels)
     index = index_of(geometry)
-    out = bev_pool(depth, feature, index)
+    out = bev_pool(depth, features, index)
     assert out.shape == (2, channels, 2, 8, 16) and out.dtype == dtype
     assert out.permute(0, 2, 3, 4, 1).is_contiguous()
     rows = out.permute(0, 2, 3, 4, 1).reshape(-1, channels)
-    expected = bev_pool_reference(depth, feature, index.points, index.pixels, index.starts,
+    expected = bev_pool_reference(depth, features, index.points, index.pixels, index.starts,
                                   index.cells)
     assert same_bits(rows, expected)
     grad = torch.randn(rows.shape).to(rows)
-    ours = torch.ops.mmkd.bev_pool_backward(grad, depth, feature, index.cells, None, None, None)
-    theirs = bev_pooling.bev_pool_backward_reference(grad, depth, feature, index.cells, None,
+    ours = torch.ops.mmkd.bev_pool_backward(grad, depth, features, index.cells, None, None, None)
+    theirs = bev_pooling.bev_pool_backward_reference(grad, depth, features, index.cells, None,
                                                      None, None)
     assert same_bits(ours[1], theirs[1])
     tight = dict(rtol=1e-12, atol=1e-13) if dtype == torch.float64 else {}
@@ -92,9 +93,9 @@ def test_pooling_is_the_references(device, dtype, channels):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('v2', [False, True])
 def test_value_and_gradient_are_those_of_the_volume(device, v2):
-    geometry, depth, feature = scene(device, torch.float64)
+    geometry, depth, features = scene(device, torch.float64)
     index = index_of(geometry)
-    inputs = depth.requires_grad_(), feature.requires_grad_()
+    inputs = depth.requires_grad_(), features.requires_grad_()
     ours = bev_pool_v2(*inputs, *v2_arguments(index, 21)) if v2 else bev_pool(*inputs, index)
     expected = pool_volume(*inputs, index.cells, index.bev_shape)
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-13)
@@ -107,7 +108,7 @@ def test_value_and_gradient_are_those_of_the_volume(device, v2):
 @pytest.mark.parametrize('device', DEVICES)
 def test_bevdets_index_value_and_gradient(device):
     case = recorded('lss_viewtransform_ordinary', device)
-    index = bev_pool_index(case['geometry'], (-6.4, -6.4, -10.), (.8, .8, 20.), (16, 16, 1))
+    index = bev_pool_index(case['geometry'], (.8, .8, 20.), (-6.4, -6.4, -10., 6.4, 6.4, 10.))
     for name in ('ranks_bev', 'interval_starts', 'interval_lengths'):
         assert torch.equal(getattr(index, name), case[name]), name
     for ranks in ('ranks_depth', 'ranks_feat'):
@@ -117,8 +118,8 @@ def test_bevdets_index_value_and_gradient(device):
     logits = case['depth_logits'].double().requires_grad_()
     image = case['img_feat'].double().requires_grad_()
     depth = logits.softmax(1).view(2, 2, 8, 4, 6)
-    feature = image.permute(0, 2, 3, 1).view(2, 2, 4, 6, 5)
-    out = bev_pool(depth, feature, index).squeeze(2)
+    features = image.permute(0, 2, 3, 1).view(2, 2, 4, 6, 5)
+    out = bev_pool(depth, features, index).squeeze(2)
     # the recorded v1 result takes differences of a running sum over 560 points
     torch.testing.assert_close(out.float(), case['bev_v2_reference'], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(out.float(), case['bev'], rtol=1e-5, atol=1e-5)
@@ -131,67 +132,67 @@ def test_bevdets_index_value_and_gradient(device):
 @pytest.mark.parametrize('ranks', [torch.int32, torch.int64])
 def test_the_values_that_bevdets_own_test_asserts(device, ranks):
     case = recorded('bev_pool_v2_unittest', device)
-    depth, feat = case['depth'].requires_grad_(), case['feat'].requires_grad_()
+    depth, features = case['depth'].requires_grad_(), case['feat'].requires_grad_()
     starts = torch.tensor([0, 2], device=device, dtype=ranks)
-    out = bev_pool_v2(depth, feat, *(case[f'ranks_{n}'].to(ranks)
+    out = bev_pool_v2(depth, features, *(case[f'ranks_{n}'].to(ranks)
                                      for n in ('depth', 'feat', 'bev')),
                       tuple(case['bev_feat_shape'].tolist()), starts, torch.full_like(starts, 2))
     out.sum().backward()
     torch.testing.assert_close(out.sum(), case['loss_sum'])
     torch.testing.assert_close(depth.grad, case['grad_depth'])
-    torch.testing.assert_close(feat.grad, case['grad_feat'])
+    torch.testing.assert_close(features.grad, case['grad_feat'])
 
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_ranks_may_repeat_and_need_not_go_together(device):
-    _, depth, feature = scene(device, torch.float64, 3)
-    depth, feature = depth.requires_grad_(), feature.requires_grad_()
+    _, depth, features = scene(device, torch.float64, 3)
+    depth, features = depth.requires_grad_(), features.requires_grad_()
     count = 900
     at = torch.randint(0, depth.numel(), (count,), device=device)
-    pixel = torch.randint(0, feature.numel() // 3, (count,), device=device)
+    pixel = torch.randint(0, features.numel() // 3, (count,), device=device)
     cell = torch.randint(0, 40, (count,), device=device).sort().values
     _, lengths = cell.unique_consecutive(return_counts=True)
-    out = bev_pool_v2(depth, feature, at, pixel, cell, (2, 1, 4, 5, 3),
+    out = bev_pool_v2(depth, features, at, pixel, cell, (2, 1, 4, 5, 3),
                       lengths.cumsum(0) - lengths, lengths)
-    products = depth.flatten()[at][:, None] * feature.reshape(-1, 3)[pixel]
+    products = depth.flatten()[at][:, None] * features.reshape(-1, 3)[pixel]
     expected = products.new_zeros(40, 3).index_add(0, cell, products)
     expected = expected.view(2, 1, 4, 5, 3).permute(0, 4, 1, 2, 3)
     torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-13)
     weight = torch.randn_like(expected)
-    for a, b in zip(torch.autograd.grad(out, (depth, feature), weight),
-                    torch.autograd.grad(expected, (depth, feature), weight), strict=True):
+    for a, b in zip(torch.autograd.grad(out, (depth, features), weight),
+                    torch.autograd.grad(expected, (depth, features), weight), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('v2', [False, True])
 def test_gradcheck(device, v2):
-    geometry, depth, feature = scene(device, torch.float64, 9, (1, 2, 3, 2, 2))
+    geometry, depth, features = scene(device, torch.float64, 9, (1, 2, 3, 2, 2))
     index = index_of(geometry)
     arguments = v2_arguments(index, 9)
     assert torch.autograd.gradcheck(
         (lambda d, f: bev_pool_v2(d, f, *arguments)) if v2 else
-        (lambda d, f: bev_pool(d, f, index)), (depth.requires_grad_(), feature.requires_grad_()))
+        (lambda d, f: bev_pool(d, f, index)), (depth.requires_grad_(), features.requires_grad_()))
 
 
 def test_opcheck():
-    geometry, depth, feature = scene(shape=(1, 2, 3, 2, 4))
+    geometry, depth, features = scene(shape=(1, 2, 3, 2, 4))
     index = index_of(geometry)
     torch.library.opcheck(torch.ops.mmkd.bev_pool_index.default,
                           (geometry, list(SIZE), list(LOW), list(CELLS), True, False))
     torch.library.opcheck(torch.ops.mmkd.bev_pool.default,
-                          (depth.requires_grad_(), feature.requires_grad_(), index.points,
+                          (depth.requires_grad_(), features.requires_grad_(), index.points,
                            index.pixels, index.starts, index.cells))
 
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_the_same_twice_and_with_any_number_of_threads(device):
-    geometry, depth, feature = scene(device, channels=24, shape=(2, 2, 12, 24, 40))
+    geometry, depth, features = scene(device, channels=24, shape=(2, 2, 12, 24, 40))
     weight = torch.randn(2, 24, 2, 8, 16, device=device)
 
     def run():
         index = index_of(geometry)
-        inputs = depth.detach().requires_grad_(), feature.detach().requires_grad_()
+        inputs = depth.detach().requires_grad_(), features.detach().requires_grad_()
         out = bev_pool(*inputs, index)
         return [*index[:4], out.detach(), *torch.autograd.grad(out, inputs, weight)]
 
@@ -201,17 +202,17 @@ def test_the_same_twice_and_with_any_number_of_threads(device):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('v2', [False, True])
 def test_compiles_in_one_graph(device, v2):
-    geometry, depth, feature = scene(device)
+    geometry, depth, features = scene(device)
     arguments = v2_arguments(index_of(geometry), 21)
 
-    def run(geometry, depth, feature):
+    def run(geometry, depth, features):
         if v2:
-            return bev_pool_v2(depth, feature, *arguments)
-        return bev_pool(depth, feature, index_of(geometry))
+            return bev_pool_v2(depth, features, *arguments)
+        return bev_pool(depth, features, index_of(geometry))
 
     results = []
     for function in (run, torch.compile(run, fullgraph=True, backend='aot_eager')):
-        d, f = depth.detach().requires_grad_(), feature.detach().requires_grad_()
+        d, f = depth.detach().requires_grad_(), features.detach().requires_grad_()
         out = function(geometry, d, f)
         out.square().sum().backward()
         results.append((out.detach(), d.grad, f.grad))

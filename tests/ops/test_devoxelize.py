@@ -40,7 +40,7 @@ def plain(features, points, index, batch, shift):
 
 
 @pytest.mark.parametrize('device', DEVICES)
-@pytest.mark.parametrize('node, shift', [('corner', 0.), ('centre', 0.5)])
+@pytest.mark.parametrize('node, shift', [('corner', 0.), ('center', 0.5)])
 def test_against_plain_python(node, shift, device):
     features, points, index, batch = example(device=device)
     out = devoxelize_trilinear(features, points, index, batch, node)
@@ -50,16 +50,16 @@ def test_against_plain_python(node, shift, device):
 
 
 def test_linear_functions_are_reproduced_inside():
-    """With features at the centres and all eight there, interpolation of x is x."""
+    """With features at the centers and all eight there, interpolation of x is x."""
     axes = [torch.arange(n, dtype=torch.float64) for n in (8, 10, 4)]
     grid = torch.stack(torch.meshgrid(*axes, indexing='ij'), -1).reshape(-1, 3)
-    centres = (grid + 0.5) * torch.tensor(SIZE).double() + torch.tensor(RANGE[:3])
-    index = voxel_index(centres, SIZE, RANGE)
-    features = torch.zeros(len(centres), 3, dtype=torch.float64)
-    features[index.inverse] = centres
+    centers = (grid + 0.5) * torch.tensor(SIZE).double() + torch.tensor(RANGE[:3])
+    index = voxel_index(centers, SIZE, RANGE)
+    features = torch.zeros(len(centers), 3, dtype=torch.float64)
+    features[index.inverse] = centers
     points = (torch.rand(500, 3, dtype=torch.float64) - 0.5) * torch.tensor([3.4, 3.5, 2.9])
     points[:, 2] += 1
-    out = devoxelize_trilinear(features, points, index, node='centre')
+    out = devoxelize_trilinear(features, points, index, node='center')
     torch.testing.assert_close(out, points, rtol=1e-6, atol=1e-6)
 
 
@@ -110,9 +110,9 @@ def test_same_bits_for_any_number_of_threads():
 
 
 @pytest.mark.parametrize('call, message', [
-    (lambda f, p, i, b: devoxelize_trilinear(f[1:], p, i, b), 'voxel_features must have shape'),
+    (lambda f, p, i, b: devoxelize_trilinear(f[1:], p, i, b), 'features must have shape'),
     (lambda f, p, i, b: devoxelize_trilinear(f, p, i), '2 samples'),
-    (lambda f, p, i, b: devoxelize_trilinear(f, p, i, b, node='middle'), "'corner', 'centre'"),
+    (lambda f, p, i, b: devoxelize_trilinear(f, p, i, b, node='middle'), "'corner', 'center'"),
     (lambda f, p, i, b: devoxelize_trilinear(f, p[:, :2], i, b), 'x, y, z'),
     (lambda f, p, i, b: devoxelize_trilinear(f, p, i.unique, b), 'VoxelIndex'),
     (lambda f, p, i, b: devoxelize_trilinear(f, p, i, b + 1), r'\[0, 2\)'),

@@ -9,17 +9,17 @@ from mmkd.ops import DynamicScatter, dynamic_scatter
 def test_dynamic_scatter_is_mmdet3ds_by_its_definition(reduce):
     """Distinct rows of coordinates in ascending order, points with a negative one left out."""
     coors = torch.randint(-1, 3, (300, 4), dtype=torch.int32)
-    feats = torch.randn(300, 2, dtype=torch.float64, requires_grad=True)
-    out, rows = dynamic_scatter(feats, coors, reduce)
+    features = torch.randn(300, 2, dtype=torch.float64, requires_grad=True)
+    out, rows = dynamic_scatter(features, coors, reduce)
     inside = (coors >= 0).all(1)
     expected, inverse = coors[inside].unique(dim=0, return_inverse=True)
     assert torch.equal(rows, expected) and rows.dtype == torch.int32
     for m in range(len(rows)):
-        members = feats[inside][inverse == m]
+        members = features[inside][inverse == m]
         want = {'sum': members.sum(0), 'mean': members.mean(0), 'max': members.amax(0)}[reduce]
         torch.testing.assert_close(out[m], want)
     out.sum().backward()
-    assert not feats.grad[~inside].any()
+    assert not features.grad[~inside].any()
 
 
 def test_dynamic_scatter_counts_a_batch_whose_last_samples_are_empty():
@@ -43,10 +43,10 @@ def test_dynamic_scatter_beyond_int32():
 
 @pytest.mark.parametrize('call, message', [
     (lambda f, c: dynamic_scatter(f, c[:-1]), r'coors must have shape \(4, D\)'),
-    (lambda f, c: dynamic_scatter(f, c, 'median'), 'reduce_type'),
+    (lambda f, c: dynamic_scatter(f, c, 'median'), 'reduce'),
     (lambda f, c: dynamic_scatter(f, c[:, :0]), 'no columns'),
     (lambda f, c: dynamic_scatter(f, c.float()), 'int32, int64'),
-    (lambda f, c: dynamic_scatter(f.long(), c), 'feats must be'),
+    (lambda f, c: dynamic_scatter(f.long(), c), 'features must be'),
 ])
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):

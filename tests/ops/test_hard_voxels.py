@@ -134,7 +134,7 @@ def test_not_contiguous(device):
                     hard_voxelize(view.contiguous(), SIZE, RANGE, 3, 50))
 
 
-def at_cell_centres(device):
+def at_cell_centers(device):
     """Points that a small step leaves in their cell: three in one, one dropped there."""
     cells = torch.tensor([[1, 2, 1], [3, 3, 2], [1, 2, 1], [40, 0, 0], [1, 2, 1], [5, 5, 3]])
     xyz = (cells + .5) * torch.tensor(SIZE) + torch.tensor(LOW)
@@ -143,7 +143,7 @@ def at_cell_centres(device):
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_gradient(device):
-    points = at_cell_centres(device).requires_grad_()
+    points = at_cell_centers(device).requires_grad_()
 
     def run(points):
         return hard_voxelize(points, SIZE, RANGE, 2)[0]

@@ -8,17 +8,17 @@ ZEROS = torch.zeros(4, dtype=torch.int64)
 
 
 @pytest.mark.parametrize(('change', 'message'), [
-    (dict(centres=torch.zeros(4, 3)), r'centres must have shape \(K, 2\)'),
-    (dict(centres=torch.zeros(4, 2).bool()), 'centres must be float32'),
+    (dict(centers=torch.zeros(4, 3)), r'centers must have shape \(K, 2\)'),
+    (dict(centers=torch.zeros(4, 2).bool()), 'centers must be float32'),
     (dict(radii=ZEROS[:3]), r'radii must have shape \(4\)'),
     (dict(radii=2), 'radii must be a tensor'),
-    (dict(classes=ZEROS.float()), 'classes must be int32'),
-    (dict(classes=ZEROS + 2), r'classes must lie in \[-1, 2\)'),
-    (dict(classes=ZEROS - 2), r'classes must lie in \[-1, 2\)'),
+    (dict(labels=ZEROS.float()), 'labels must be int32'),
+    (dict(labels=ZEROS + 2), r'labels must lie in \[-1, 2\)'),
+    (dict(labels=ZEROS - 2), r'labels must lie in \[-1, 2\)'),
     (dict(num_classes=0), 'num_classes must be at least 1'),
-    (dict(size=(0, 3)), 'size Y must be at least 1'),
-    (dict(size=(3, 3.)), 'size X must be an integer'),
-    (dict(size=3), 'two integers'),
+    (dict(grid_size=(3, 0)), 'grid_size Y must be at least 1'),
+    (dict(grid_size=(3., 3)), 'grid_size X must be an integer'),
+    (dict(grid_size=3), 'two integers'),
     (dict(batch_size=2), 'needs a batch_index'),
     (dict(batch_index=ZEROS[:1]), r'batch_index must have shape \(4\)'),
     (dict(batch_index=[0] * 4), 'batch_index must be a tensor'),
@@ -27,8 +27,8 @@ ZEROS = torch.zeros(4, dtype=torch.int64)
     (dict(radii=ZEROS.to('meta')), 'different devices'),
 ])
 def test_draw_refuses(change, message):
-    arguments = dict(centres=torch.zeros(4, 2), radii=ZEROS, classes=ZEROS, num_classes=2,
-                     size=(5, 6))
+    arguments = dict(centers=torch.zeros(4, 2), radii=ZEROS, labels=ZEROS, num_classes=2,
+                     grid_size=(6, 5))
     with pytest.raises(ValueError, match=f'draw_gaussian_heatmap: .*{message}'):
         draw_gaussian_heatmap(**{**arguments, **change})
 

@@ -214,13 +214,13 @@ def test_recorded_neighbours_of_pointdistiller(device):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('dtype', FLOATS)
 def test_three_nn(device, dtype):
-    target, source = make_clouds(2, 50, 33, 3, dtype, device)
-    distances, indices = three_nn(target, source)
+    query, points = make_clouds(2, 50, 33, 3, dtype, device)
+    distances, indices = three_nn(query, points)
     assert indices.dtype == torch.int32
-    expected = slow(target, source, 3)
+    expected = slow(query, points, 3)
     assert torch.equal(indices.cpu().long(), expected[0])
     assert same_bits(distances.cpu(), expected[1].sqrt())
-    distances, indices = three_nn(target, source[:, :2])
+    distances, indices = three_nn(query, points[:, :2])
     assert (indices[..., 2] == -1).all() and (distances[..., 2] == INF).all()
-    with pytest.raises(ValueError, match='target must have shape'):
-        three_nn(target[..., :2], source)
+    with pytest.raises(ValueError, match='query must have shape'):
+        three_nn(query[..., :2], points)

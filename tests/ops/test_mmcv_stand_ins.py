@@ -60,21 +60,21 @@ def test_put_back_after_an_error(mmcv_ops):
 
 
 def test_knn(replaced):
-    xyz, centres = clouds()
-    indices = replaced.knn(5, xyz, centres)
+    xyz, centers = clouds()
+    indices = replaced.knn(5, xyz, centers)
     assert indices.dtype == torch.int32 and indices.shape == (2, 5, 7)
-    nearest = torch.cdist(centres.double(), xyz.double()).topk(5, largest=False).indices
+    nearest = torch.cdist(centers.double(), xyz.double()).topk(5, largest=False).indices
     assert torch.equal(indices.long(), nearest.mT)
-    assert torch.equal(replaced.knn(5, xyz.mT.contiguous(), centres.mT.contiguous(), True),
+    assert torch.equal(replaced.knn(5, xyz.mT.contiguous(), centers.mT.contiguous(), True),
                        indices)
     assert torch.equal(replaced.knn(1, xyz)[:, 0], torch.arange(60).int().expand(2, 60))
-    assert (replaced.knn(4, xyz[:, :2], centres)[:, 2:] == 0).all()
+    assert (replaced.knn(4, xyz[:, :2], centers)[:, 2:] == 0).all()
 
 
 def test_three_nn_and_interpolate(replaced):
-    xyz, centres = clouds()
-    distances, indices = replaced.three_nn(centres, xyz)
-    expected = torch.cdist(centres.double(), xyz.double()).topk(3, largest=False)
+    xyz, centers = clouds()
+    distances, indices = replaced.three_nn(centers, xyz)
+    expected = torch.cdist(centers.double(), xyz.double()).topk(3, largest=False)
     assert torch.equal(indices.long(), expected.indices) and indices.dtype == torch.int32
     torch.testing.assert_close(distances, expected.values.float())
     features = torch.randn(2, 4, 60, requires_grad=True)
@@ -88,7 +88,7 @@ def test_three_nn_and_interpolate(replaced):
         2, indices.long().flatten(1)[:, None].expand(2, 4, 21),
         weights.flatten(1)[:, None].expand(2, 4, 21))
     torch.testing.assert_close(gradient, expected)
-    distances, indices = replaced.three_nn(centres, xyz[:, :1])
+    distances, indices = replaced.three_nn(centers, xyz[:, :1])
     assert (indices == 0).all() and (distances[..., 1:] == float('inf')).all()
 
 
@@ -110,19 +110,19 @@ def test_points_sampler(replaced, kind):
 
 @pytest.mark.parametrize('radius', [.4, None])
 def test_query_and_group(replaced, radius):
-    xyz, centres = clouds()
+    xyz, centers = clouds()
     features = torch.rand(2, 4, 60)
-    grouped = replaced.QueryAndGroup(radius, 8)(xyz, centres, features)
+    grouped = replaced.QueryAndGroup(radius, 8)(xyz, centers, features)
     assert grouped.shape == (2, 7, 7, 8)
     if radius:
         assert (grouped[:, :3].square().sum(1) < radius ** 2 + 1e-6).all()
 
 
 def test_stacked_clouds_are_left_to_mmcv(replaced):
-    xyz, centres = clouds(1)
-    counts = [torch.tensor([t.shape[1]], dtype=torch.int32) for t in (xyz, centres)]
+    xyz, centers = clouds(1)
+    counts = [torch.tensor([t.shape[1]], dtype=torch.int32) for t in (xyz, centers)]
     with pytest.raises(RuntimeError):
-        replaced.ball_query(0, .4, 8, xyz[0], centres[0], *counts)
+        replaced.ball_query(0, .4, 8, xyz[0], centers[0], *counts)
 
 
 def test_pointnet2_of_mmdet3d(replaced):

@@ -172,7 +172,7 @@ def test_segment_mean_and_its_eps():
     (lambda f, i: scatter_points(f, i.inverse[:-1], num_voxels=999), r'shape \(200\)'),
     (lambda f, i: scatter_points(f, i.inverse.float(), num_voxels=999), 'int32, int64'),
     (lambda f, i: scatter_points(f.to('meta'), i), 'different devices'),
-    (lambda f, i: gather_voxels(f, i), 'rows of voxel_features'),
+    (lambda f, i: gather_voxels(f, i), 'rows of features'),
     (lambda f, i: gather_voxels(f, torch.tensor([200])), r'\[-1, 200\)'),
     (lambda f, i: segment_mean(f, i.inverse, -2), 'at least 0'),
     (lambda f, i: segment_mean(f, i.inverse, 2), r'segment_mean: ids must lie in \[-1, 2\)'),

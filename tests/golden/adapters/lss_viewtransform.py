@@ -1,7 +1,7 @@
 """BEVDet's lift and splat: index, ranks and intervals, pooled BEV and gradients.
 
 Two official forms are recorded, which differ in the rounding of the lower bound: v1 (``bev`` and
-the gradients of loss = sum(bev * out_weight)) takes it from the centre of the first cell, v2
+the gradients of loss = sum(bev * out_weight)) takes it from the center of the first cell, v2
 (ranks, intervals, ``bev_v2_reference``) from the configuration.
 
 mmkd has no class for the camera geometry yet: it is computed here, in float64. A point that lies on
@@ -36,12 +36,12 @@ def run(case):
     size, low, high = bounds(case, args['grid_config'])
     check_frustum(case, args)
     cells = ((high - low) / size).astype(np.float32).astype(int).tolist()
-    size, low, centre = (x.astype(np.float32) for x in (size, low, low + size / 2))
+    size, low, center = (x.astype(np.float32) for x in (size, low, low + size / 2))
     geometry = ego_points(case)
     recorded = case.expected.get('out__geometry')
     points = geometry if recorded is None else torch.from_numpy(recorded)
-    v1, v2 = (bev_pool_index(points, start.tolist(), size.tolist(), cells)
-              for start in (centre - size / 2, low))
+    v1, v2 = (bev_pool_index(points, size.tolist(), [*start, *(start + size * cells)])
+              for start in (center - size / 2, low))
     depth = case.input('depth_logits').softmax(1)
     bev = pool(case, depth, v1)
     loss = (bev * case.input('out_weight')).sum()
@@ -94,9 +94,9 @@ def ego_points(case):
 def pool(case, depth, index):
     """(B, Z * C, Y, X): the cells above each other are stacked as channels."""
     b, n, d, h, w = index.cells.shape
-    feature = case.input('img_feat')
-    feature = feature.permute(0, 2, 3, 1).reshape(b, n, h, w, feature.shape[1])
-    return torch.cat(bev_pool(depth.view(b, n, d, h, w), feature, index).unbind(2), 1)
+    features = case.input('img_feat')
+    features = features.permute(0, 2, 3, 1).reshape(b, n, h, w, features.shape[1])
+    return torch.cat(bev_pool(depth.view(b, n, d, h, w), features, index).unbind(2), 1)
 
 
 def sort_within_cells(case):
@@ -106,6 +106,6 @@ def sort_within_cells(case):
     if len(ranks) not in (0, len(RANKS)):
         raise CaseError(f'{case.name}: of {", ".join(RANKS)} only some are recorded')
     if ranks:
-        bev, depth, feat = ranks
+        bev, depth, features = ranks
         order = np.lexsort((depth, bev))
-        case.expected |= dict(zip(names, (bev, depth[order], feat[order]), strict=True))
+        case.expected |= dict(zip(names, (bev, depth[order], features[order]), strict=True))

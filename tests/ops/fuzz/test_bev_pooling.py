@@ -32,19 +32,20 @@ def filled(shape, dtype, seed, odd):
        channels=st.sampled_from([0, 1, 7, 16, 19]), seed=st.integers(0, 999), odd=st.booleans())
 def test_index_and_pooling(device, shape, dtype, cells, size, low, truncate, channels, seed, odd):
     geometry = filled((*shape, 3), dtype, seed, odd).to(device)
-    index = bev_pool_index(geometry, low, size, cells, 'trunc' if truncate else 'floor')
+    bounds = *low, *(a + n * s for a, n, s in zip(low, cells, size, strict=True))
+    index = bev_pool_index(geometry, size, bounds, 'trunc' if truncate else 'floor')
     expected = bev_pool_index_reference(geometry, list(size), list(low), list(cells), truncate,
                                         False)
     assert all(same_bits(a, b) for a, b in zip(index[:4], expected, strict=True))
     b, n, _, h, w = shape
     depth = filled(shape, dtype, seed + 1, odd).to(device)
-    feature = filled((b, n, h, w, channels), dtype, seed + 2, odd).to(device)
-    arguments = depth, feature, index.points, index.pixels, index.starts, index.cells
+    features = filled((b, n, h, w, channels), dtype, seed + 2, odd).to(device)
+    arguments = depth, features, index.points, index.pixels, index.starts, index.cells
     out = torch.ops.mmkd.bev_pool(*arguments)
     torch.testing.assert_close(out, bev_pool_reference(*arguments), rtol=0, atol=0,
                                equal_nan=True)
     grad = filled(out.shape, dtype, seed + 3, odd).to(device)
-    arguments = grad, depth, feature, index.cells, None, None, None
+    arguments = grad, depth, features, index.cells, None, None, None
     ours = torch.ops.mmkd.bev_pool_backward(*arguments)
     theirs = bev_pool_backward_reference(*arguments)
     torch.testing.assert_close(ours[1], theirs[1], rtol=0, atol=0, equal_nan=True)
@@ -54,7 +55,7 @@ def test_index_and_pooling(device, shape, dtype, cells, size, low, truncate, cha
 
     row = torch.arange(b * n * h * w, device=device).view(b, n, 1, h, w).expand(shape)
     both = tame(grad)[index.cells.flatten().long()] & \
-        tame(feature.flatten(0, 3))[row.flatten()]
+        tame(features.flatten(0, 3))[row.flatten()]
     half = dtype in (torch.float16, torch.bfloat16)
     torch.testing.assert_close(ours[0][both], theirs[0][both], rtol=1e-2 if half else 1e-5,
                                atol=1e-2 if half else 1e-4)
@@ -76,9 +77,9 @@ def test_any_ranks_at_all(device, count, index, channels, seed):
         return torch.where(bad, other, values).to(device, index)
 
     depth = torch.randn(1, 1, 3, 2, 2, generator=generator).to(device)
-    feature = torch.randn(1, 1, 2, 2, channels, generator=generator).to(device)
+    features = torch.randn(1, 1, 2, 2, channels, generator=generator).to(device)
     starts = torch.randint(0, count + 1, (6,), generator=generator).sort().values
-    arguments = depth, feature, ranks(12), ranks(4), starts.to(device, index), ranks(5)
+    arguments = depth, features, ranks(12), ranks(4), starts.to(device, index), ranks(5)
     out = torch.ops.mmkd.bev_pool(*arguments)
     assert same_bits(out, bev_pool_reference(*arguments))
 
@@ -86,7 +87,7 @@ def test_any_ranks_at_all(device, count, index, channels, seed):
     pixels = ranks(4)
     order, groups = torch.ops.mmkd.csr_index(pixels, 4)
     grad = torch.randn(5, channels, generator=generator).to(device)
-    arguments = grad, weights, feature, ranks(5), pixels, order, groups
+    arguments = grad, weights, features, ranks(5), pixels, order, groups
     ours = torch.ops.mmkd.bev_pool_backward(*arguments)
     theirs = bev_pool_backward_reference(*arguments)
     assert same_bits(ours[1], theirs[1])

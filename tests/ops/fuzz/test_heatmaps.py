@@ -20,14 +20,14 @@ EXTREMES = torch.tensor([0, 1, -1, 31, 32, 33, 2 ** 31, 2 ** 62, 2 ** 63 - 1, -2
        seed=st.integers(0, 2 ** 16))
 def test_kernel_against_reference(device, count, height, width, planes, awkward, largest, seed):
     g = torch.Generator().manual_seed(seed)
-    centres = torch.randint(-3, max(height, width) + 3, (count, 2), generator=g)
+    centers = torch.randint(-3, max(height, width) + 3, (count, 2), generator=g)
     radii = torch.randint(-1, largest, (count,), generator=g)
     plane = torch.randint(-1, planes + 1, (count,), generator=g)
     if awkward:
-        for t in (centres, radii, plane):
+        for t in (centers, radii, plane):
             values = EXTREMES[torch.randint(0, len(EXTREMES), t.shape, generator=g)]
             t.copy_(torch.where(torch.rand(t.shape, generator=g) < .2, values, t))
-    case = [t.to(device) for t in (centres, radii, plane)]
+    case = [t.to(device) for t in (centers, radii, plane)]
     got = torch.ops.mmkd.draw_gaussians(*case, planes, height, width)
     expected = draw_gaussians_reference(*case, planes, height, width)
     torch.testing.assert_close(got, expected, rtol=1.2e-7, atol=0)
@@ -43,7 +43,7 @@ def test_any_float_is_truncated_or_skipped(device, count, dtype, batch_size, see
     x, y, radii = AWKWARD[torch.randint(0, len(AWKWARD), (3, count), generator=g)].to(dtype)
     batch_index = torch.randint(0, batch_size, (count,), generator=g)
     got = draw_gaussian_heatmap(torch.stack([x, y], 1).to(device), radii.to(device),
-                                batch_index.to(device) * 0, 1, (8, 9), batch_index.to(device),
+                                batch_index.to(device) * 0, 1, (9, 8), batch_index.to(device),
                                 batch_size)
     peaks = torch.zeros(batch_size, 1, 8, 9)
     for k in range(count):

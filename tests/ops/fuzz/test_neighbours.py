@@ -46,10 +46,10 @@ def test_knn(device, b, q, n, c, k, kind, dtype, lengths, seed):
        dtype=DTYPES, samples=st.integers(1, 12), low=st.sampled_from([0., 1., 2.]),
        wide=st.sampled_from([1e-3, 1., 1e30, float('inf')]), seed=SEEDS)
 def test_ball_query(device, b, q, n, kind, dtype, samples, low, wide, seed):
-    centres = values(kind, seed, b, q, 3).to(device, dtype)
+    centers = values(kind, seed, b, q, 3).to(device, dtype)
     points = values(kind, seed + 1, b, n, 3).to(device, dtype)
-    out = torch.ops.mmkd.ball_query(centres, points, low, low + wide, samples)
-    assert same_bits(out, ball_query_reference(centres, points, low, low + wide, samples))
+    out = torch.ops.mmkd.ball_query(centers, points, low, low + wide, samples)
+    assert same_bits(out, ball_query_reference(centers, points, low, low + wide, samples))
 
 
 @pytest.mark.parametrize('device', DEVICES)

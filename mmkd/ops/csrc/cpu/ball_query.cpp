@@ -1,4 +1,4 @@
-// ball_query on the CPU: a run of points against one centre at a time.
+// ball_query on the CPU: a run of points against one center at a time.
 #include "../kernels/ball_query.h"
 #include "sort.h"
 #include "vectors.h"
@@ -32,7 +32,7 @@ MMKD_CLONES int find_hits(const double* x, const double* y, const double* z, con
 }
 
 template <class T>
-void query_sample(const T* centres, int64_t queries, const T* points, int64_t n,
+void query_sample(const T* centers, int64_t queries, const T* points, int64_t n,
                   const Shell<T>& shell, int64_t samples, int32_t* out) {
   // x of all points, then y, then z, filled up with NaN, which is in no shell.
   const int64_t padded = (n + kRun - 1) / kRun * kRun;
@@ -47,7 +47,7 @@ void query_sample(const T* centres, int64_t queries, const T* points, int64_t n,
     int32_t* mine = out + q * samples;
     int64_t found = 0;
     for (int64_t p = 0; p < n && found < samples; p += kRun) {
-      if (!find_hits(x + p, y + p, z + p, centres + q * 3, shell.min_square, shell.max_square,
+      if (!find_hits(x + p, y + p, z + p, centers + q * 3, shell.min_square, shell.max_square,
                      hits))
         continue;
       for (int64_t k = 0; k < kRun && found < samples; ++k)
@@ -57,16 +57,16 @@ void query_sample(const T* centres, int64_t queries, const T* points, int64_t n,
   });
 }
 
-Tensor ball_query(const Tensor& centres_in, const Tensor& points_in, double min_square,
+Tensor ball_query(const Tensor& centers_in, const Tensor& points_in, double min_square,
                   double max_square, int64_t samples) {
-  const Tensor centres = contiguous(centres_in), points = contiguous(points_in);
-  STD_TORCH_CHECK(samples > 0 && centres.size(-1) == 3, "ball_query: (B, Q, 3), samples > 0");
-  const int64_t b = centres.size(0), q = centres.size(1), n = points.size(1);
-  Tensor out = new_output(centres, {b, q, samples}, ScalarType::Int);
-  dispatch_coordinates(centres, points, "ball_query", [&](auto zero) {
+  const Tensor centers = contiguous(centers_in), points = contiguous(points_in);
+  STD_TORCH_CHECK(samples > 0 && centers.size(-1) == 3, "ball_query: (B, Q, 3), samples > 0");
+  const int64_t b = centers.size(0), q = centers.size(1), n = points.size(1);
+  Tensor out = new_output(centers, {b, q, samples}, ScalarType::Int);
+  dispatch_coordinates(centers, points, "ball_query", [&](auto zero) {
     using T = decltype(zero);
     for (int64_t s = 0; s < b; ++s)
-      query_sample<T>(data<T>(centres) + s * q * 3, q, data<T>(points) + s * n * 3, n,
+      query_sample<T>(data<T>(centers) + s * q * 3, q, data<T>(points) + s * n * 3, n,
                       {T(min_square), T(max_square)}, samples,
                       mutable_data<int32_t>(out) + s * q * samples);
   });

@@ -101,18 +101,18 @@ void gather_pixel(const PixelPoints<Index> points, const A* depth, int64_t chann
   terms.count = k;
 }
 
-Tensor bev_pool(const Tensor& depth, const Tensor& feat, const Tensor& ranks_depth,
+Tensor bev_pool(const Tensor& depth, const Tensor& features, const Tensor& ranks_depth,
                 const Tensor& ranks_feat, const Tensor& starts, const Tensor&) {
-  const PoolInputs in(depth, feat, ranks_depth, ranks_feat, starts);
+  const PoolInputs in(depth, features, ranks_depth, ranks_feat, starts);
   const int64_t cells = in.cells(), channels = in.channels();
-  Tensor out = new_output(in.feat, {cells, channels}, in.feat.scalar_type());
-  dispatch_floating(in.feat.scalar_type(), "bev_pool", [&](auto zero) {
+  Tensor out = new_output(in.features, {cells, channels}, in.features.scalar_type());
+  dispatch_floating(in.features.scalar_type(), "bev_pool", [&](auto zero) {
     dispatch_index(in.starts.scalar_type(), "bev_pool", [&](auto index) {
       using T = decltype(zero);
       using A = acc_t<T>;
-      std::unique_ptr<A[]> wide_depth, wide_feat;
+      std::unique_ptr<A[]> wide_depth, wide_features;
       const A* weights = widened<T>(in.depth, wide_depth);
-      const A* rows = widened<T>(in.feat, wide_feat);
+      const A* rows = widened<T>(in.features, wide_features);
       const auto points = in.points<decltype(index)>();
       T* to = mutable_data<T>(out);
       torch::stable::parallel_for(0, cells, 256, [&](int64_t first, int64_t last) {
@@ -131,35 +131,35 @@ Tensor bev_pool(const Tensor& depth, const Tensor& feat, const Tensor& ranks_dep
 }
 
 std::tuple<Tensor, Tensor> bev_pool_backward(
-    const Tensor& grad, const Tensor& depth, const Tensor& feat, const Tensor& cells,
+    const Tensor& grad, const Tensor& depth, const Tensor& features, const Tensor& cells,
     const std::optional<Tensor>& pixels_of, const std::optional<Tensor>& order,
     const std::optional<Tensor>& starts) {
-  const PoolGradInputs in(grad, depth, feat, cells, pixels_of, order, starts);
-  const int64_t channels = in.channels(), pixels = rows_of(in.feat);
+  const PoolGradInputs in(grad, depth, features, cells, pixels_of, order, starts);
+  const int64_t channels = in.channels(), pixels = rows_of(in.features);
   Tensor grad_depth = new_zeros(in.depth, {in.depth.numel()}, in.depth.scalar_type());
-  Tensor grad_feat = new_output(in.feat, {pixels, channels}, in.feat.scalar_type());
-  dispatch_floating(in.feat.scalar_type(), "bev_pool_backward", [&](auto zero) {
+  Tensor grad_features = new_output(in.features, {pixels, channels}, in.features.scalar_type());
+  dispatch_floating(in.features.scalar_type(), "bev_pool_backward", [&](auto zero) {
     dispatch_index(in.cells.scalar_type(), "bev_pool_backward", [&](auto index) {
       using T = decltype(zero);
       using A = acc_t<T>;
-      std::unique_ptr<A[]> wide_grad, wide_depth, wide_feat;
+      std::unique_ptr<A[]> wide_grad, wide_depth, wide_features;
       const A* grads = widened<T>(in.grad, wide_grad);
       const A* weights = widened<T>(in.depth, wide_depth);
-      const A* rows = widened<T>(in.feat, wide_feat);
+      const A* rows = widened<T>(in.features, wide_features);
       const auto points = in.points<decltype(index)>();
       T* to_depth = mutable_data<T>(grad_depth);
-      T* to_feat = mutable_data<T>(grad_feat);
+      T* to_features = mutable_data<T>(grad_features);
       torch::stable::parallel_for(0, pixels, 64, [&](int64_t first, int64_t last) {
         Terms<A> terms;
         for (int64_t pixel = first; pixel < last; ++pixel) {
           gather_pixel(points, weights, channels, pixel, terms);
-          terms.sum(grads, channels, to_feat + pixel * channels);
+          terms.sum(grads, channels, to_features + pixel * channels);
           terms.dot(grads, rows + pixel * channels, channels, to_depth);
         }
       });
     });
   });
-  return {grad_depth, grad_feat};
+  return {grad_depth, grad_features};
 }
 
 STABLE_TORCH_LIBRARY_IMPL(mmkd, CPU, m) {

@@ -51,14 +51,14 @@ struct Canvas {
   }
 };
 
-Tensor draw_gaussians(const Tensor& centres_in, const Tensor& radii_in, const Tensor& planes_in,
+Tensor draw_gaussians(const Tensor& centers_in, const Tensor& radii_in, const Tensor& planes_in,
                       int64_t num_planes, int64_t height, int64_t width) {
-  const Tensor centres = contiguous(centres_in), radii = contiguous(radii_in),
+  const Tensor centers = contiguous(centers_in), radii = contiguous(radii_in),
                planes = contiguous(planes_in);
-  const int64_t *centre = data<int64_t>(centres), *radius = data<int64_t>(radii),
+  const int64_t *center = data<int64_t>(centers), *radius = data<int64_t>(radii),
                 *plane = data<int64_t>(planes);
   const int64_t n = planes.size(0), cells = height * width;
-  Tensor heatmap = new_output(centres, {num_planes, height, width}, ScalarType::Float);
+  Tensor heatmap = new_output(centers, {num_planes, height, width}, ScalarType::Float);
   float* out = mutable_data<float>(heatmap);
   const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, cells));
   torch::stable::parallel_for(0, num_planes, grain, [&](int64_t begin, int64_t end) {
@@ -67,7 +67,7 @@ Tensor draw_gaussians(const Tensor& centres_in, const Tensor& radii_in, const Te
     for (int64_t k = 0; k < n; ++k) {
       if (plane[k] < begin || plane[k] >= end) continue;
       const Canvas canvas{out + plane[k] * cells, height, width};
-      canvas.draw(centre[2 * k], centre[2 * k + 1], radius[k], quarters);
+      canvas.draw(center[2 * k], center[2 * k + 1], radius[k], quarters);
     }
   });
   return heatmap;

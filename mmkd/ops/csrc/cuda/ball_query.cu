@@ -1,21 +1,21 @@
-// ball_query on CUDA: a thread per centre; all threads of a block read the same points.
+// ball_query on CUDA: a thread per center; all threads of a block read the same points.
 #include "../kernels/ball_query.h"
 #include "launch.h"
 
 namespace mmkd {
 namespace {
 
-Tensor ball_query(const Tensor& centres_in, const Tensor& points_in, double min_square,
+Tensor ball_query(const Tensor& centers_in, const Tensor& points_in, double min_square,
                   double max_square, int64_t samples) {
-  const Device device(centres_in);
-  const Tensor centres = contiguous(centres_in), points = contiguous(points_in);
-  STD_TORCH_CHECK(samples > 0 && centres.size(-1) == 3, "ball_query: (B, Q, 3), samples > 0");
-  const int64_t b = centres.size(0), q = centres.size(1);
-  Tensor out = new_empty(centres, {b, q, samples}, ScalarType::Int);
-  dispatch_coordinates(centres, points, "ball_query", [&](auto zero) {
+  const Device device(centers_in);
+  const Tensor centers = contiguous(centers_in), points = contiguous(points_in);
+  STD_TORCH_CHECK(samples > 0 && centers.size(-1) == 3, "ball_query: (B, Q, 3), samples > 0");
+  const int64_t b = centers.size(0), q = centers.size(1);
+  Tensor out = new_empty(centers, {b, q, samples}, ScalarType::Int);
+  dispatch_coordinates(centers, points, "ball_query", [&](auto zero) {
     using T = decltype(zero);
     for_each(device, b * q,
-             BallQuery<T>{data<T>(centres), data<T>(points), mutable_data<int32_t>(out),
+             BallQuery<T>{data<T>(centers), data<T>(points), mutable_data<int32_t>(out),
                           {T(min_square), T(max_square)}, q, points.size(1), samples});
   });
   return out;

@@ -13,7 +13,7 @@ struct PoolDepthGrad {
   struct Shared {
     acc_t<T> parts[kThreads];
   };
-  const T *grad, *feat;
+  const T *grad, *features;
   PixelPoints<Index> points;
   const Index* pixels_of;  // or nullptr: the layout of a frustum
   int64_t channels, pixels;
@@ -33,7 +33,7 @@ struct PoolDepthGrad {
         const int64_t cell = points.cell(entry), p = pixel(entry);
         if (cell >= 0 && p >= 0)
           for (int64_t c = t % kDotParts; c < channels; c += kDotParts)
-            sum += A(grad[cell * channels + c]) * A(feat[p * channels + c]);
+            sum += A(grad[cell * channels + c]) * A(features[p * channels + c]);
       }
       shared.parts[t] = sum;
     });
@@ -76,18 +76,18 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> bev_pool_index(
   return to.tensors();
 }
 
-Tensor bev_pool(const Tensor& depth, const Tensor& feat, const Tensor& ranks_depth,
+Tensor bev_pool(const Tensor& depth, const Tensor& features, const Tensor& ranks_depth,
                 const Tensor& ranks_feat, const Tensor& starts, const Tensor&) {
-  const Device device(feat);
-  const PoolInputs in(depth, feat, ranks_depth, ranks_feat, starts);
+  const Device device(features);
+  const PoolInputs in(depth, features, ranks_depth, ranks_feat, starts);
   const int64_t cells = in.cells(), channels = in.channels();
-  Tensor out = new_empty(in.feat, {cells, channels}, in.feat.scalar_type());
-  dispatch_floating(in.feat.scalar_type(), "bev_pool", [&](auto zero) {
+  Tensor out = new_empty(in.features, {cells, channels}, in.features.scalar_type());
+  dispatch_floating(in.features.scalar_type(), "bev_pool", [&](auto zero) {
     dispatch_index(in.starts.scalar_type(), "bev_pool", [&](auto index) {
       using T = decltype(zero);
       using Index = decltype(index);
       for_each(device, cells * channels,
-               PoolCell<T, Index>{data<T>(in.depth), data<T>(in.feat), in.points<Index>(),
+               PoolCell<T, Index>{data<T>(in.depth), data<T>(in.features), in.points<Index>(),
                                   channels, mutable_data<T>(out)});
     });
   });
@@ -95,15 +95,15 @@ Tensor bev_pool(const Tensor& depth, const Tensor& feat, const Tensor& ranks_dep
 }
 
 std::tuple<Tensor, Tensor> bev_pool_backward(
-    const Tensor& grad, const Tensor& depth, const Tensor& feat, const Tensor& cells,
+    const Tensor& grad, const Tensor& depth, const Tensor& features, const Tensor& cells,
     const std::optional<Tensor>& pixels_of, const std::optional<Tensor>& order,
     const std::optional<Tensor>& starts) {
   const Device device(grad);
-  const PoolGradInputs in(grad, depth, feat, cells, pixels_of, order, starts);
-  const int64_t channels = in.channels(), pixels = rows_of(in.feat), n = in.depth.numel();
+  const PoolGradInputs in(grad, depth, features, cells, pixels_of, order, starts);
+  const int64_t channels = in.channels(), pixels = rows_of(in.features), n = in.depth.numel();
   Tensor grad_depth = new_empty(in.depth, {n}, in.depth.scalar_type());
-  Tensor grad_feat = new_empty(in.feat, {pixels, channels}, in.feat.scalar_type());
-  dispatch_floating(in.feat.scalar_type(), "bev_pool_backward", [&](auto zero) {
+  Tensor grad_features = new_empty(in.features, {pixels, channels}, in.features.scalar_type());
+  dispatch_floating(in.features.scalar_type(), "bev_pool_backward", [&](auto zero) {
     dispatch_index(in.cells.scalar_type(), "bev_pool_backward", [&](auto index) {
       using T = decltype(zero);
       using Index = decltype(index);
@@ -111,14 +111,14 @@ std::tuple<Tensor, Tensor> bev_pool_backward(
       const auto points = in.points<Index>();
       for_each(device, pixels * channels,
                PoolFeatureGrad<T, Index>{data<T>(in.grad), data<T>(in.depth), points, channels,
-                                         mutable_data<T>(grad_feat)});
+                                         mutable_data<T>(grad_features)});
       for_each_block(device, (n + DepthGrad::kEntries - 1) / DepthGrad::kEntries,
-                     DepthGrad{data<T>(in.grad), data<T>(in.feat), points,
+                     DepthGrad{data<T>(in.grad), data<T>(in.features), points,
                                in.starts ? data<Index>(*in.pixels) : nullptr, channels, pixels,
                                mutable_data<T>(grad_depth)});
     });
   });
-  return {grad_depth, grad_feat};
+  return {grad_depth, grad_features};
 }
 
 MMKD_DEVICE_IMPL(m) {

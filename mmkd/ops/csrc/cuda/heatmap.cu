@@ -5,14 +5,14 @@
 namespace mmkd {
 namespace {
 
-Tensor draw_gaussians(const Tensor& centres_in, const Tensor& radii_in, const Tensor& planes_in,
+Tensor draw_gaussians(const Tensor& centers_in, const Tensor& radii_in, const Tensor& planes_in,
                       int64_t num_planes, int64_t height, int64_t width) {
-  const Device device(centres_in);
-  const Tensor centres = contiguous(centres_in), radii = contiguous(radii_in);
+  const Device device(centers_in);
+  const Tensor centers = contiguous(centers_in), radii = contiguous(radii_in);
   const auto [order, starts] = sorted_by_id(device, planes_in, num_planes);
-  Tensor heatmap = new_empty(centres, {num_planes, height, width}, ScalarType::Float);
+  Tensor heatmap = new_empty(centers, {num_planes, height, width}, ScalarType::Float);
   for_each(device, heatmap.numel(),
-           LargestGaussian{data<int64_t>(centres), data<int64_t>(radii), data<int64_t>(order),
+           LargestGaussian{data<int64_t>(centers), data<int64_t>(radii), data<int64_t>(order),
                            data<int64_t>(starts), height, width, mutable_data<float>(heatmap)});
   return heatmap;
 }

@@ -1,4 +1,4 @@
-// The first points in a shell around a centre.
+// The first points in a shell around a center.
 #pragma once
 
 #include "neighbours.h"
@@ -23,13 +23,13 @@ MMKD_HD void fill_up(int32_t* out, int64_t found, int64_t samples) {
 // i = sample of the batch * queries + query.
 template <class T>
 struct BallQuery {
-  const T *centres, *points;
+  const T *centers, *points;
   int32_t* out;
   Shell<T> shell;
   int64_t queries, n, samples;
 
   MMKD_HD void operator()(int64_t i) const {
-    const T *c = centres + i * 3, *p = points + i / queries * n * 3;
+    const T *c = centers + i * 3, *p = points + i / queries * n * 3;
     int32_t* mine = out + i * samples;
     int64_t found = 0;
     for (int64_t k = 0; k < n && found < samples; ++k, p += 3) {

@@ -5,7 +5,7 @@
 
 namespace mmkd {
 
-// A box as six numbers: centre x, y, half sizes along and across the heading, cos and sin of
+// A box as six numbers: center x, y, half sizes along and across the heading, cos and sin of
 // the yaw. What is not a proper box has a half size of zero and covers nothing.
 constexpr int kFootprint = 6;
 

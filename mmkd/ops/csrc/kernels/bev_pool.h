@@ -112,7 +112,7 @@ struct PixelPoints {
 // out[cell, channel], one thread each; neighbouring threads take neighbouring channels.
 template <class T, class Index>
 struct PoolCell {
-  const T *depth, *feat;
+  const T *depth, *features;
   CellPoints<Index> points;
   int64_t channels;
   T* out;
@@ -123,18 +123,18 @@ struct PoolCell {
     A sum = 0;
     for (int64_t at = points.begin(cell); at < end; ++at)
       if (points.valid(at))
-        sum += A(depth[points.ranks_depth[at]]) * A(feat[points.ranks_feat[at] * channels + c]);
+        sum += A(depth[points.ranks_depth[at]]) * A(features[points.ranks_feat[at] * channels + c]);
     out[i] = T(sum);
   }
 };
 
-// grad_feat[pixel, channel], likewise.
+// grad_features[pixel, channel], likewise.
 template <class T, class Index>
 struct PoolFeatureGrad {
   const T *grad, *depth;
   PixelPoints<Index> points;
   int64_t channels;
-  T* grad_feat;
+  T* grad_features;
 
   MMKD_HD void operator()(int64_t i) const {
     using A = acc_t<T>;
@@ -145,7 +145,7 @@ struct PoolFeatureGrad {
       const int64_t entry = points.depth(at), cell = points.cell(entry);
       if (cell >= 0) sum += A(depth[entry]) * A(grad[cell * channels + c]);
     }
-    grad_feat[i] = T(sum);
+    grad_features[i] = T(sum);
   }
 };
 
@@ -185,48 +185,48 @@ struct BevIndex {
 // their ranks. What the kernels rely on is checked here, for a caller of torch.ops.mmkd.*;
 // values they check themselves.
 struct PoolInputs {
-  PoolInputs(const Tensor& depth_in, const Tensor& feat_in, const Tensor& ranks_depth_in,
+  PoolInputs(const Tensor& depth_in, const Tensor& features_in, const Tensor& ranks_depth_in,
              const Tensor& ranks_feat_in, const Tensor& starts_in)
-      : depth(contiguous(depth_in)), feat(contiguous(feat_in)),
+      : depth(contiguous(depth_in)), features(contiguous(features_in)),
         ranks_depth(contiguous(ranks_depth_in)), ranks_feat(contiguous(ranks_feat_in)),
         starts(contiguous(starts_in)) {
-    STD_TORCH_CHECK(starts.dim() == 1 && starts.size(0) > 0 && feat.dim() > 0 &&
+    STD_TORCH_CHECK(starts.dim() == 1 && starts.size(0) > 0 && features.dim() > 0 &&
                         ranks_depth.numel() == ranks_feat.numel() &&
-                        depth.scalar_type() == feat.scalar_type() &&
+                        depth.scalar_type() == features.scalar_type() &&
                         ranks_depth.scalar_type() == starts.scalar_type() &&
                         ranks_feat.scalar_type() == starts.scalar_type(),
                     "bev_pool: sizes or dtypes do not go together");
   }
   int64_t cells() const { return starts.size(0) - 1; }
-  int64_t channels() const { return feat.size(feat.dim() - 1); }
+  int64_t channels() const { return features.size(features.dim() - 1); }
   template <class Index>
   CellPoints<Index> points() const {
     return {data<Index>(ranks_depth), data<Index>(ranks_feat), data<Index>(starts),
-            ranks_depth.numel(), depth.numel(), rows_of(feat)};
+            ranks_depth.numel(), depth.numel(), rows_of(features)};
   }
 
-  Tensor depth, feat, ranks_depth, ranks_feat, starts;
+  Tensor depth, features, ranks_depth, ranks_feat, starts;
 };
 
 struct PoolGradInputs {
-  PoolGradInputs(const Tensor& grad_in, const Tensor& depth_in, const Tensor& feat_in,
+  PoolGradInputs(const Tensor& grad_in, const Tensor& depth_in, const Tensor& features_in,
                  const Tensor& cells_in, const std::optional<Tensor>& pixels_in,
                  const std::optional<Tensor>& order_in, const std::optional<Tensor>& starts_in)
-      : grad(contiguous(grad_in)), depth(contiguous(depth_in)), feat(contiguous(feat_in)),
+      : grad(contiguous(grad_in)), depth(contiguous(depth_in)), features(contiguous(features_in)),
         cells(contiguous(cells_in)), pixels(contiguous(pixels_in)), order(contiguous(order_in)),
         starts(contiguous(starts_in)) {
-    bool right = grad.dim() == 2 && feat.dim() > 0 && feat.size(feat.dim() - 1) == grad.size(1) &&
-                 cells.numel() == depth.numel() && grad.scalar_type() == feat.scalar_type() &&
-                 depth.scalar_type() == feat.scalar_type();
+    bool right = grad.dim() == 2 && features.dim() > 0 && features.size(features.dim() - 1) == grad.size(1) &&
+                 cells.numel() == depth.numel() && grad.scalar_type() == features.scalar_type() &&
+                 depth.scalar_type() == features.scalar_type();
     if (starts) {
-      right = right && pixels && order && starts->numel() - 1 == rows_of(feat) &&
+      right = right && pixels && order && starts->numel() - 1 == rows_of(features) &&
               pixels->numel() == depth.numel() && order->numel() == depth.numel() &&
               pixels->scalar_type() == cells.scalar_type() &&
               order->scalar_type() == ScalarType::Long &&
               starts->scalar_type() == ScalarType::Long;
     } else {
-      right = right && depth.dim() == 5 && feat.dim() == 5;
-      for (int k = 0; right && k < 4; ++k) right = feat.size(k) == depth.size(k < 2 ? k : k + 1);
+      right = right && depth.dim() == 5 && features.dim() == 5;
+      for (int k = 0; right && k < 4; ++k) right = features.size(k) == depth.size(k < 2 ? k : k + 1);
     }
     STD_TORCH_CHECK(right, "bev_pool_backward: sizes or dtypes do not go together");
   }
@@ -238,7 +238,7 @@ struct PoolGradInputs {
             depth.numel(), grad.size(0)};
   }
 
-  Tensor grad, depth, feat, cells;
+  Tensor grad, depth, features, cells;
   std::optional<Tensor> pixels, order, starts;
 };
 

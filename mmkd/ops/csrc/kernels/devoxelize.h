@@ -13,7 +13,7 @@ struct TrilinearCorners {
   const int64_t* unique;  // sorted keys of the voxels
   int64_t voxels, channels, batch_size;
   VoxelGrid grid;
-  acc_t<T> shift;  // 0: a voxel's feature sits at its lower corner; 0.5: at its centre
+  acc_t<T> shift;  // 0: a voxel's feature sits at its lower corner; 0.5: at its center
   int64_t* indices;
   acc_t<T>* weights;
 

@@ -18,7 +18,7 @@ MMKD_HD int64_t distance(int64_t a, int64_t b) { return a < b ? b - a : a - b; }
 // heatmap[(plane * height + row) * width + column] = largest Gaussian of that plane there;
 // `order` and `starts` sort the Gaussians by plane.
 struct LargestGaussian {
-  const int64_t *centres, *radii, *order, *starts;
+  const int64_t *centers, *radii, *order, *starts;
   int64_t height, width;
   float* heatmap;
 
@@ -27,7 +27,7 @@ struct LargestGaussian {
                   plane = cell / width / height;
     float best = 0;
     for (int64_t i = starts[plane]; i < starts[plane + 1]; ++i) {
-      const int64_t k = order[i], radius = radii[k], x = centres[k * 2], y = centres[k * 2 + 1];
+      const int64_t k = order[i], radius = radii[k], x = centers[k * 2], y = centers[k * 2 + 1];
       if (x < 0 || x >= width || y < 0 || y >= height) continue;
       const int64_t across = distance(column, x), down = distance(row, y);
       if (across > radius || down > radius) continue;
