@@ -3,6 +3,7 @@ from . import library
 from .bev_index import BEVPoolIndex, bev_pool_index
 from .bev_masks import BEVMask, boxes_to_bev_mask
 from .bev_pooling import bev_pool, bev_pool_v2
+from .checks import check_values
 from .devoxelize import devoxelize_trilinear
 from .dynamic import DynamicScatter, dynamic_scatter
 from .hard_voxels import HardVoxelization, hard_voxelize
@@ -21,7 +22,7 @@ library.load()
 
 __all__ = [
     'BEVMask', 'BEVPoolIndex', 'DynamicScatter', 'HardVoxelization', 'VoxelIndex', 'ball_query',
-    'bev_pool', 'bev_pool_index', 'bev_pool_v2', 'boxes_to_bev_mask', 'csr_index',
+    'bev_pool', 'bev_pool_index', 'bev_pool_v2', 'boxes_to_bev_mask', 'check_values', 'csr_index',
     'devoxelize_trilinear', 'draw_gaussian_heatmap', 'dynamic_scatter', 'dynamic_voxelize',
     'furthest_point_sample', 'furthest_point_sample_with_dist', 'gather_voxels',
     'gaussian_radius', 'hard_voxelize', 'has_kernel', 'interpolate', 'knn', 'padded_members',

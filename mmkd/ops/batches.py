@@ -4,10 +4,12 @@ import torch
 from .checks import (
     FLOATING,
     INDEX,
-    check_indices,
     check_integer,
+    check_ranges,
     check_same_device,
     check_tensor,
+    read,
+    values_are_checked,
 )
 
 
@@ -55,17 +57,35 @@ def join_samples(op, name, items, shape, batch_index, batch_size):
     return items, *check_batch(op, name, items, batch_index, batch_size)
 
 
-def check_batch(op, name, rows, batch_index, batch_size):
-    """(batch index in int64 or None, batch size) of the ``rows`` of a tensor."""
+def check_batch(op, name, rows, batch_index, batch_size, *ranges):
+    """(batch index in int64 or None, batch size) of the ``rows`` of a tensor.
+
+    ``ranges``: of other arguments, for :func:`check_ranges`, to be read together with it.
+    """
     if batch_index is None:
         if batch_size not in (None, 1):
             raise ValueError(f'{op}: batch_size {batch_size} needs a batch_index that says which '
                              f'sample each of the {name} is of')
+        check_ranges(op, *ranges)
         return None, 1
     check_tensor(op, 'batch_index', batch_index, (rows.shape[0],), INDEX)
     check_same_device(op, **{name: rows}, batch_index=batch_index)
     if batch_size is None:
-        batch_size = int(batch_index.max()) + 1 if batch_index.shape[0] else 1
+        return batch_index.long(), _count_samples(op, batch_index, ranges)
     check_integer(op, 'batch_size', batch_size)
-    check_indices(op, 'batch_index', batch_index, 0, batch_size)
+    check_ranges(op, ('batch_index', batch_index, 0, batch_size), *ranges)
     return batch_index.long(), batch_size
+
+
+def _count_samples(op, batch_index, ranges):
+    """One more than the largest index, which is read together with ``ranges``."""
+    if not batch_index.shape[0]:
+        check_ranges(op, *ranges)
+        return 1
+    if not values_are_checked():
+        return max(1, read([batch_index.max()])[0] + 1)
+    least, most = check_ranges(op, *ranges, also=torch.aminmax(batch_index))
+    if least < 0:
+        raise ValueError(f'{op}: batch_index must not be negative, but holds values from '
+                         f'{least} to {most}')
+    return most + 1

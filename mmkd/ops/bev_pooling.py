@@ -8,10 +8,11 @@ from .bev_index import BEVPoolIndex
 from .checks import (
     INDEX,
     accumulator,
-    check_indices,
     check_integer,
+    check_ranges,
     check_same_device,
     check_tensor,
+    values_are_checked,
 )
 from .segments import csr_index
 
@@ -211,28 +212,35 @@ def bev_pool_v2(depth, features, ranks_depth, ranks_feat, ranks_bev, bev_feat_sh
     check_tensor(op, 'interval_lengths', interval_lengths, tuple(interval_starts.shape), INDEX)
     check_same_device(op, depth=depth, features=features, **ranks, interval_starts=interval_starts,
                       interval_lengths=interval_lengths)
-    check_indices(op, 'ranks_depth', ranks_depth, 0, depth.numel())
-    check_indices(op, 'ranks_feat', ranks_feat, 0, b * n * h * w)
-    check_indices(op, 'ranks_bev', ranks_bev, 0, cells)
-    if not torch.compiler.is_compiling():
-        _check_intervals(op, ranks_bev, interval_starts, interval_lengths)
+    if values_are_checked():
+        _check_ranks(op, dict(ranks_depth=(ranks_depth, depth.numel()),
+                              ranks_feat=(ranks_feat, b * n * h * w),
+                              ranks_bev=(ranks_bev, cells)), interval_starts, interval_lengths)
     ranks_depth, ranks_feat, ranks_bev = (
         ranks.detach().long() for ranks in (ranks_depth, ranks_feat, ranks_bev))
     starts = torch.searchsorted(ranks_bev, torch.arange(cells + 1, device=depth.device))
     return _pool(depth, features, ranks_depth, ranks_feat, starts, ranks_bev, shape[:4])
 
 
-def _check_intervals(op, ranks_bev, interval_starts, interval_lengths):
-    """ranks_bev is sorted, and the intervals are its own."""
-    steps = ranks_bev.diff()
-    if (steps < 0).any():
+def _check_ranks(op, ranks, interval_starts, interval_lengths):
+    """Ranks lie below their limits, ranks_bev is sorted, and the intervals are its own."""
+    ranks_bev = ranks['ranks_bev'][0]
+    points = ranks_bev.shape[0]
+    steps = ranks_bev.diff(prepend=ranks_bev.new_full((1,), -1))
+    begins = interval_starts.long()
+    ends = torch.cat([begins[1:], begins.new_full((min(len(begins), 1),), points)])
+    # As many intervals as cells, ascending, each at the first point of a cell: those of the
+    # cells. One more point, for interval_starts to be looked up in where there is none.
+    first = torch.cat([steps > 0, steps.new_zeros(1, dtype=torch.bool)])
+    begins_right = (first[begins.clamp(0, points)] & (ends > begins)).all()
+    lengths_right = (ends - begins == interval_lengths).all()
+    least, count, begins_right, lengths_right, total = check_ranges(
+        op, *((name, values, 0, limit) for name, (values, limit) in ranks.items()),
+        also=(steps[1:].clamp(max=0).sum(), first.sum(), begins_right.long(),
+              lengths_right.long(), interval_lengths.sum()))
+    if least < 0:
         raise ValueError(f'{op}: ranks_bev must be sorted')
-    first = torch.cat([torch.ones_like(ranks_bev[:1], dtype=torch.bool), steps > 0])
-    starts = first.nonzero().flatten()
-    ends = torch.cat([starts[1:], starts.new_full((min(len(starts), 1),), len(ranks_bev))])
-    if not (torch.equal(starts, interval_starts.long())
-            and torch.equal(ends - starts, interval_lengths.long())):
+    if count != len(begins) or not begins_right or not lengths_right:
         raise ValueError(f'{op}: interval_starts and interval_lengths must be those of '
-                         f'ranks_bev, which holds {len(starts)} cells in {len(ranks_bev)} '
-                         f'points; given are {len(interval_starts)} intervals over '
-                         f'{int(interval_lengths.sum())} points')
+                         f'ranks_bev, which holds {count} cells in {points} '
+                         f'points; given are {len(begins)} intervals over {total} points')

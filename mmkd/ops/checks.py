@@ -1,7 +1,14 @@
-"""Checks of what a caller hands to an operator; every message names the argument."""
+"""Checks of what a caller hands to an operator; every message names the argument.
+
+Shapes, dtypes and numbers are always checked. Values of tensors are read for it, all of a call
+at once and here alone, unless :func:`check_values` has switched that off.
+"""
 import math
+import os
 
 import torch
+
+CHECKS = 'MMKD_OPS_CHECKS'
 
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 INDEX = (torch.int32, torch.int64)
@@ -72,14 +79,82 @@ def check_same_dtype(op, **tensors):
                          + ', '.join(f'{n} {d}' for n, d in dtypes.items()))
 
 
-def check_indices(op, name, ids, low, high):
-    """Refuse values outside [low, high). Reads the tensor, so not while compiling."""
-    if torch.compiler.is_compiling() or ids.numel() == 0:
-        return
-    least, most = (int(v) for v in torch.aminmax(ids))
-    if least < low or most >= high:
-        raise ValueError(f'{op}: {name} must lie in [{low}, {high}), but holds values from '
-                         f'{least} to {most}')
+def _wanted(value):
+    """Whether ``$MMKD_OPS_CHECKS`` asks for the checks of values."""
+    if value not in ('0', '1'):
+        raise ValueError(f'{CHECKS}={value!r} is neither 0 nor 1')
+    return value == '1'
+
+
+_checked = _wanted(os.environ.get(CHECKS, '1'))
+
+
+class ValueChecks:
+    """Ends in a ``with`` block what :func:`check_values` began."""
+
+    def __init__(self, before):
+        self._before = before
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        global _checked
+        _checked = self._before
+
+
+def check_values(enabled):
+    """Switch the checks of values on or off: a call, or a ``with`` block.
+
+    They are on unless ``MMKD_OPS_CHECKS=0`` is in the environment. An operator then reads the
+    least and the largest of its indices (labels, lengths, samples) once, and refuses those out of
+    range; on a GPU that waits for all work before it. Off, nothing is read: an index out of range
+    is skipped, never followed, as while compiling. Of the whole process, all threads.
+
+    Args:
+        enabled: True or False.
+
+    Raises:
+        ValueError: ``enabled`` is no bool.
+    """
+    global _checked
+    if not isinstance(enabled, bool):
+        raise ValueError(f'check_values: enabled must be True or False, not {enabled!r}')
+    before, _checked = _checked, enabled
+    return ValueChecks(before)
+
+
+def values_are_checked():
+    """Whether values are looked at now: not while compiling, where there are none."""
+    return _checked and not torch.compiler.is_compiling()
+
+
+def read(scalars):
+    """The numbers in some 0-dim integer tensors: one wait for the device."""
+    return torch.stack(list(scalars)).tolist()
+
+
+def check_ranges(op, *ranges, also=()):
+    """Refuse values out of range, of all tensors with one read.
+
+    Args:
+        ranges: (name, tensor, low, high) each: its values must lie in [low, high).
+        also: further 0-dim integer tensors to be read.
+
+    Returns:
+        list: the numbers in ``also``. Empty where values are not checked.
+    """
+    if not values_are_checked():
+        return []
+    ranges = [asked for asked in ranges if asked[1].numel()]
+    bounds = [bound for asked in ranges for bound in torch.aminmax(asked[1])]
+    found = read([*bounds, *also]) if bounds or also else []
+    for i, (name, _, low, high) in enumerate(ranges):
+        least, most = found[2 * i:2 * i + 2]
+        if least < low or most >= high:
+            raise ValueError(f'{op}: {name} must lie in [{low}, {high}), but holds values from '
+                             f'{least} to {most}')
+    return found[2 * len(ranges):]
 
 
 def check_integer(op, name, value, least=1, most=None):

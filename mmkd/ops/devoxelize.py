@@ -5,7 +5,7 @@ from torch import Tensor
 from .batches import join_samples
 from .checks import accumulator, check_choice, check_points, check_same_device, check_tensor
 from .grid import grid_coordinates, linear_cells
-from .interpolation import interpolate
+from .interpolation import interpolate_found
 from .voxels import VoxelIndex
 
 CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
@@ -97,4 +97,4 @@ def devoxelize_trilinear(features, points, index, batch_index=None, node='corner
     indices, weights = _trilinear_corners(
         points.detach(), batch_index, index.unique, index.batch_size, list(grid.voxel_size),
         list(grid.low), list(grid.cells), 0. if node == 'corner' else 0.5)
-    return interpolate(features, indices, weights)
+    return interpolate_found(features, indices, weights)

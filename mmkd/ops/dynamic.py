@@ -1,35 +1,49 @@
 """mmcv's DynamicScatter: reduce points that share integer voxel coordinates."""
+import math
+
 import torch
 from torch import nn
 
-from .checks import INDEX, check_choice, check_same_device, check_tensor
+from .checks import (
+    INDEX,
+    check_choice,
+    check_ranges,
+    check_same_device,
+    check_tensor,
+    values_are_checked,
+)
 from .grid import INT64_MAX
 from .reductions import segment_max, segment_sum
 from .segments import unique_index
 
 
+def _check_cells(op, sizes):
+    """Refuse coordinates that are more cells than an int64 can number."""
+    found = check_ranges(op, also=sizes.unbind())
+    if math.prod(found) > INT64_MAX:
+        raise ValueError(f'{op}: coordinates up to {[s - 1 for s in found]} are more cells than '
+                         'an int64 can number')
+
+
 def index_of_coors(op, coors):
     """:func:`unique_index` of integer rows, and the (M, D) distinct rows in ascending order.
 
-    A row with a negative entry belongs to none. Reads the largest coordinates.
+    A row with a negative entry belongs to none; so do all where the coordinates are more cells
+    than an int64 can number, which is refused where values are checked.
     """
-    check_tensor(op, 'coors', coors, ('N', 'D'), INDEX)
-    if coors.shape[1] == 0:
-        raise ValueError(f'{op}: coors have no columns')
     wide = coors.long()
-    sizes = (wide.amax(0) + 1).clamp(min=1).tolist() if len(wide) else [1] * coors.shape[1]
-    total = 1
-    for size in sizes:
-        total *= size
-    if total > INT64_MAX:
-        raise ValueError(f'{op}: coordinates up to {[s - 1 for s in sizes]} are more cells than '
-                         'an int64 can number')
+    # One row more, so that there is a largest coordinate where there is no row.
+    sizes = torch.cat([wide, wide.new_zeros(1, wide.shape[1])]).amax(0).clamp(max=INT64_MAX - 1) + 1
+    if values_are_checked():
+        _check_cells(op, sizes)
     keys = wide[:, 0]
-    for column, size in zip(wide.unbind(1)[1:], sizes[1:], strict=True):
+    for column, size in zip(wide.unbind(1)[1:], sizes[1:].unbind(), strict=True):
         keys = keys * size + column
-    unique, *parts = unique_index(torch.where((wide < 0).any(1), -1, keys))
+    # In float64, which a product of int64 does not overflow; 1024 is its last digit there.
+    numbered = sizes.double().prod() < INT64_MAX - 1024
+    unique, *parts = unique_index(torch.where((wide < 0).any(1) | ~numbered, -1, keys))
     columns = []
-    for size in reversed(sizes):
+    for size in reversed(sizes.unbind()):
         columns.append(unique % size)
         unique = unique.div(size, rounding_mode='floor')
     return torch.stack(columns[::-1], 1).to(coors.dtype), parts
@@ -40,6 +54,8 @@ def reduce_by_coors(features, coors, reduce):
     check_choice('dynamic_scatter', 'reduce', reduce, ('sum', 'mean', 'max'))
     check_tensor('dynamic_scatter', 'features', features, ('N', 'C'))
     check_tensor('dynamic_scatter', 'coors', coors, (features.shape[0], 'D'), INDEX)
+    if coors.shape[1] == 0:
+        raise ValueError('dynamic_scatter: coors have no columns')
     check_same_device('dynamic_scatter', features=features, coors=coors)
     voxel_coors, parts = index_of_coors('dynamic_scatter', coors)
     if reduce == 'max':

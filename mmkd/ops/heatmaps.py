@@ -7,7 +7,6 @@ from .checks import (
     FLOATING,
     INDEX,
     accumulated,
-    check_indices,
     check_integer,
     check_same_device,
     check_tensor,
@@ -98,8 +97,8 @@ def draw_gaussian_heatmap(centers, radii, labels, num_classes, grid_size, batch_
     for name, cells in zip('XY', grid_size, strict=True):
         check_integer(op, f'grid_size {name}', cells)
     check_same_device(op, centers=centers, radii=radii, labels=labels)
-    batch_index, batch_size = check_batch(op, 'centers', centers, batch_index, batch_size)
-    check_indices(op, 'labels', labels, -1, num_classes)
+    batch_index, batch_size = check_batch(op, 'centers', centers, batch_index, batch_size,
+                                          ('labels', labels, -1, num_classes))
     width, height = grid_size
     labels = labels.long()
     planes = torch.where((labels >= 0) & (labels < num_classes), labels, -1)

@@ -7,7 +7,7 @@ from .checks import (
     INDEX,
     accumulated,
     accumulator,
-    check_indices,
+    check_ranges,
     check_same_device,
     check_tensor,
 )
@@ -136,7 +136,12 @@ def interpolate(features, indices, weights):
     check_tensor('interpolate', 'indices', indices, ('N', 'K'), INDEX)
     check_tensor('interpolate', 'weights', weights, tuple(indices.shape), FLOATING)
     check_same_device('interpolate', features=features, indices=indices, weights=weights)
-    check_indices('interpolate', 'indices', indices, -1, features.shape[0])
+    check_ranges('interpolate', ('indices', indices, -1, features.shape[0]))
+    return interpolate_found(features, indices, weights)
+
+
+def interpolate_found(features, indices, weights):
+    """:func:`interpolate` for indices that the library has found itself: nothing is checked."""
     return _interpolate(features, indices, weights.to(accumulator(features.dtype)))
 
 
@@ -162,7 +167,7 @@ def three_interpolate(features, indices, weights):
     check_tensor(op, 'indices', indices, (b, 'n', 'K'), INDEX)
     check_tensor(op, 'weights', weights, tuple(indices.shape), FLOATING)
     check_same_device(op, features=features, indices=indices, weights=weights)
-    check_indices(op, 'indices', indices, -1, m)
+    check_ranges(op, ('indices', indices, -1, m))
     n, k = indices.shape[1:]
     sample = torch.arange(b, device=indices.device)[:, None, None] * m
     rows = torch.where((indices >= 0) & (indices < m), indices + sample, -1)

@@ -6,8 +6,8 @@ from .checks import (
     INDEX,
     accumulated,
     check_floats,
-    check_indices,
     check_integer,
+    check_ranges,
     check_same_device,
     check_same_dtype,
     check_tensor,
@@ -129,14 +129,15 @@ def knn(query, points, k, query_lengths=None, point_lengths=None):
     check_same_device(op, query=query, points=points, query_lengths=query_lengths,
                       point_lengths=point_lengths)
     check_cloud_size(op, 'points', points.shape[1])
-    lengths = []
+    ranges = []
     for name, length, most in (('query_lengths', query_lengths, q),
                                ('point_lengths', point_lengths, points.shape[1])):
         if length is not None:
             check_tensor(op, name, length, (b,), INDEX)
-            check_indices(op, name, length, 0, most + 1)
-            length = length.long()
-        lengths.append(length)
+            ranges.append((name, length, 0, most + 1))
+    check_ranges(op, *ranges)
+    lengths = [None if length is None else length.long()
+               for length in (query_lengths, point_lengths)]
     found = _knn(full_precision(query), full_precision(points), k, *lengths)
     return tuple(t[0] for t in found) if single else found
 

@@ -1,14 +1,17 @@
 """Point to voxel and back: sum, mean and max over the points of each voxel."""
+import torch
+
 from .checks import (
     INDEX,
     accumulated,
     check_choice,
     check_floats,
-    check_indices,
     check_integer,
+    check_ranges,
     check_same_device,
     check_tensor,
     sizes_differ,
+    values_are_checked,
 )
 from .reductions import gather_segments, segment_max, segment_sum
 from .segments import csr_index
@@ -29,8 +32,11 @@ def as_segments(op, index, length, num_segments, name='index'):
         raise ValueError(f'{op}: ids need their number (num_voxels or num_segments), which the '
                          'largest of them does not tell')
     check_integer(op, 'the number of segments', num_segments, 0)
-    check_indices(op, name, index, -1, num_segments)
-    return index.long(), *csr_index(index, num_segments)
+    check_ranges(op, (name, index, -1, num_segments))
+    inverse = index.long()
+    if not values_are_checked():
+        inverse = torch.where((inverse >= 0) & (inverse < num_segments), inverse, -1)
+    return inverse, *csr_index(index, num_segments)
 
 
 def scatter_points(features, index, reduce='mean', num_voxels=None):

@@ -1,7 +1,7 @@
 """Blocks of voxels, and fixed-size samples of what lies in them."""
 import torch
 
-from .checks import INDEX, check_choice, check_indices, check_integer, check_tensor
+from .checks import INDEX, check_choice, check_integer, check_ranges, check_tensor
 from .grid import Grid
 from .segments import unique_index
 from .voxels import VoxelIndex, voxel_coors
@@ -63,16 +63,21 @@ def padded_members(index, segments, size, generator=None):
     """
     check_tensor('padded_members', 'segments', segments, ('S',), INDEX)
     check_integer('padded_members', 'size', size)
-    check_indices('padded_members', 'segments', segments, 0, len(index.unique))
+    count = index.unique.shape[0]
+    check_ranges('padded_members', ('segments', segments, 0, count))
+    segments = segments.long()
+    # One that is none, with the checks off, begins and ends where the first segment begins.
+    known = (segments >= 0) & (segments < count)
+    first, last = torch.where(known, segments, 0), torch.where(known, segments + 1, 0)
     order, starts = index.order, index.starts
     if generator is not None:
         # A random order of all elements, then sorted by segment: random within each.
         shuffled = torch.randperm(len(order), generator=generator, device=order.device)
         inverse = index.inverse[shuffled]
-        last = torch.where(inverse < 0, len(index.unique), inverse)
-        order = shuffled[last.argsort(stable=True)]
-    place = starts[segments.long()][:, None] + torch.arange(size, device=order.device)
-    present = place < starts[segments.long() + 1][:, None]
+        behind = torch.where(inverse < 0, count, inverse)
+        order = shuffled[behind.argsort(stable=True)]
+    place = starts[first][:, None] + torch.arange(size, device=order.device)
+    present = place < starts[last][:, None]
     if len(order) == 0:
         return torch.full_like(place, -1)
     return torch.where(present, order[place.clamp(max=len(order) - 1)], -1)

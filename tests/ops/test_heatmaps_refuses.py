@@ -23,7 +23,7 @@ ZEROS = torch.zeros(4, dtype=torch.int64)
     (dict(batch_index=ZEROS[:1]), r'batch_index must have shape \(4\)'),
     (dict(batch_index=[0] * 4), 'batch_index must be a tensor'),
     (dict(batch_index=ZEROS + 1, batch_size=1), r'batch_index must lie in \[0, 1\)'),
-    (dict(batch_index=ZEROS - 1), 'batch_size must be at least 1'),
+    (dict(batch_index=ZEROS - 1), 'batch_index must not be negative, but holds values from -1'),
     (dict(radii=ZEROS.to('meta')), 'different devices'),
 ])
 def test_draw_refuses(change, message):
