@@ -2,8 +2,8 @@
 //
 // Kernels are functors of one index from ../kernels, each writing only its own outputs (no
 // atomics, no order), or phases of one block. The same .cu files also compile as plain C++
-// (-DMMKD_EMULATE): the functors then run one after the other on the CPU, which is how the
-// index arithmetic of the CUDA path is tested and sanitized on machines without a GPU.
+// (-DMMKD_EMULATE): the threads then run one after the other on the CPU, in an order that is
+// chosen at run time, which is how the CUDA path is tested and sanitized without a GPU.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 #include <torch/csrc/stable/macros.h>
 #define MMKD_DEVICE_IMPL(m) STABLE_TORCH_LIBRARY_IMPL(mmkd, CUDA, m)
 #else
-#include <cstring>
+#include "emulated_order.h"
 #define MMKD_DEVICE_IMPL(m) STABLE_TORCH_LIBRARY_IMPL(mmkd, CPU, m)
 #endif
 
@@ -101,22 +101,22 @@ class Device {
 
 template <class F>
 void for_each(const Device&, int64_t n, const F& f) {
-  for (int64_t i = 0; i < n; ++i) f(i);
+  in_emulated_order(n, f);
 }
 
 constexpr int kBlockThreads = 512;
 
 template <class F>
 void each_thread(const F& f) {
-  for (int t = 0; t < kBlockThreads; ++t) f(t);
+  in_emulated_order(kBlockThreads, [&](int64_t t) { f(int(t)); });
 }
 
 template <class F>
 void for_each_block(const Device&, int64_t blocks, const F& f) {
-  for (int64_t b = 0; b < blocks; ++b) {
+  in_emulated_order(blocks, [&](int64_t b) {
     typename F::Shared shared;
     f(b, shared);
-  }
+  });
 }
 
 #define MMKD_BLOCK inline
