@@ -3,9 +3,10 @@
     python -m mmkd.ops.build [cpu|cuda|emulated] [--sanitize] [--objects-only]
 
 Standard library only: ``setup.py`` runs this file too, where torch may not be
-importable (its headers are enough). A library is named after the hash of its
-sources and flags, and kept in ``$MMKD_CACHE`` or ``~/.cache/mmkd``; pip puts a copy
-into the package. Kinds:
+importable (its headers are enough). A library is named after two hashes, of its sources
+and flags, and of what compiled it for which GPUs: machines that differ may share a home.
+It is kept in ``$MMKD_CACHE`` or ``~/.cache/mmkd``; pip puts a copy into the package.
+Kinds:
 
 - ``cpu``: ``csrc/cpu``, the kernels of the CPU.
 - ``cuda``: ``csrc/cuda``, compiled by nvcc.
@@ -28,6 +29,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+if not __package__:  # run as a file, by setup.py too
+    sys.path.insert(0, str(HERE))
+    import nvcc
+    sys.path.remove(str(HERE))
+else:
+    from . import nvcc
+BuildError = nvcc.BuildError
 CSRC = HERE / 'csrc'
 PACKAGED = HERE / 'lib'  # where pip puts what it has built
 KINDS = ('cpu', 'cuda', 'emulated')
@@ -38,12 +46,6 @@ CXX_FLAGS = ['-fPIC', '-fno-math-errno', '-fno-trapping-math', '-ffp-contract=of
              '-Wextra', '-Wno-unused-parameter', '-fvisibility=hidden']
 SANITIZE_FLAGS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined',
                   '-fno-omit-frame-pointer', '-O1', '-g1', '-DMMKD_SANITIZE']
-NVCC_FLAGS = ['-fmad=false', '-DUSE_CUDA', '--expt-relaxed-constexpr', '-Xcompiler',
-              '-fPIC,-fvisibility=hidden', '-diag-suppress', '20012,20014,177']
-
-
-class BuildError(RuntimeError):
-    """Something needed is missing, or a compiler failed."""
 
 
 def torch_folder():
@@ -58,37 +60,19 @@ def torch_folder():
     raise BuildError('torch is not installed here, and the kernels need its headers')
 
 
-def torch_has_cuda():
-    """Whether the installed torch is a CUDA build (read, not imported)."""
+def cuda_of_torch():
+    """'12.8' if the installed torch is a build for it, None for the CPU (read, not imported)."""
     namespace = {}
     text = (torch_folder() / 'version.py').read_text()
     exec(text, namespace)  # torch's own file of constants
-    return namespace.get('cuda') is not None
+    return namespace.get('cuda')
 
 
 def compiler(kind):
     """Path of the compiler for ``kind``, or None."""
-    if kind != 'cuda':
-        return os.environ.get('CXX') or shutil.which('g++') or shutil.which('clang++')
-    home = os.environ.get('CUDA_HOME', '/usr/local/cuda')
-    return shutil.which('nvcc') or shutil.which('nvcc', path=os.path.join(home, 'bin'))
-
-
-def cuda_architectures():
-    """nvcc's flags for what the code is compiled for: $TORCH_CUDA_ARCH_LIST ('8.0;9.0+PTX'),
-    else the GPUs of this machine, else every major architecture."""
-    wanted = os.environ.get('TORCH_CUDA_ARCH_LIST')
-    if wanted:
-        flags = []
-        for arch in wanted.replace(' ', ';').split(';'):
-            number = arch.replace('.', '').removesuffix('+PTX')
-            flags += ['-gencode', f'arch=compute_{number},code=sm_{number}']
-            if arch.endswith('+PTX'):
-                flags += ['-gencode', f'arch=compute_{number},code=compute_{number}']
-        return flags
-    seen = subprocess.run(['nvidia-smi', '-L'], capture_output=True, check=False).returncode \
-        if shutil.which('nvidia-smi') else 1
-    return ['-arch=native'] if seen == 0 else ['-arch=all-major']
+    if kind == 'cuda':
+        return nvcc.find()
+    return os.environ.get('CXX') or shutil.which('g++') or shutil.which('clang++')
 
 
 def sources(kind):
@@ -97,41 +81,57 @@ def sources(kind):
 
 
 def flags_of(kind, sanitize=False):
-    """Everything of the command line that changes the result, the architectures apart."""
-    flags = FLAGS + (NVCC_FLAGS if kind == 'cuda' else CXX_FLAGS)
+    """Everything of the command line that changes the result, the GPUs apart."""
+    flags = FLAGS + (nvcc.FLAGS if kind == 'cuda' else CXX_FLAGS)
     if kind == 'emulated':
         flags = flags + ['-DMMKD_EMULATE']
     return flags + SANITIZE_FLAGS if sanitize else flags
 
 
-def file_name(kind, sanitize=False):
-    """Name of the library, with the hash of all it is made from."""
+def name_of_sources(kind, sanitize=False):
+    """What the name of every library of these sources, for this processor, begins with."""
     digest = hashlib.sha256(' '.join(flags_of(kind, sanitize)).encode())
     digest.update(platform.machine().encode())
     folder = CSRC / ('cpu' if kind == 'cpu' else 'cuda')
     for path in sorted([*CSRC.glob('*.h'), *(CSRC / 'kernels').glob('*.h'),
                         *folder.iterdir()]):
         digest.update(path.name.encode() + path.read_bytes())
-    return f"mmkd_ops_{kind}{'_sanitized' if sanitize else ''}_{digest.hexdigest()[:16]}.so"
+    return f"mmkd_ops_{kind}{'_sanitized' if sanitize else ''}_{digest.hexdigest()[:12]}"
+
+
+def file_name(kind, sanitize=False):
+    """Name of the library that this machine's compiler makes for this machine's GPUs."""
+    cxx = compiler(kind)
+    made_by = [nvcc.output_of(cxx, '--version')] if cxx else []
+    if kind == 'cuda' and cxx:
+        host = os.environ.get('NVCC_CCBIN', 'g++')
+        made_by += [nvcc.output_of(host, '--version'), *nvcc.architectures(cxx)]
+    digest = hashlib.sha256('\n'.join(made_by).encode()).hexdigest()[:12]
+    return f'{name_of_sources(kind, sanitize)}_{digest}.so'
 
 
 def cache_folder():
     return Path(os.environ.get('MMKD_CACHE') or Path.home() / '.cache' / 'mmkd') / 'ops'
 
 
-def find(kind, sanitize=False):
-    """The library if it has been built, else None."""
-    name = file_name(kind, sanitize)
-    return next((f / name for f in (PACKAGED, cache_folder()) if (f / name).exists()), None)
+def find(kind, sanitize=False, own=None):
+    """Libraries of these sources, the best first: this machine's ``own`` (its file_name), what
+    pip brought, and where no compiler is, whatever is in the cache."""
+    own = own or file_name(kind, sanitize)
+    others = f'{name_of_sources(kind, sanitize)}_*.so'
+    paths = [PACKAGED / own, cache_folder() / own, *sorted(PACKAGED.glob(others))]
+    if compiler(kind) is None:
+        paths += sorted(cache_folder().glob(others))
+    return [path for path in dict.fromkeys(paths) if path.exists()]
 
 
 def run(command):
-    """Run a compiler; raise BuildError with what it printed when it fails."""
+    """Run a compiler and show its warnings; raise BuildError with what it printed if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"`{' '.join(map(str, command))}` failed:\n{done.stdout}{done.stderr}")
-    if done.stderr:
-        print(done.stderr, file=sys.stderr)
+    if done.stdout + done.stderr:
+        print(done.stdout + done.stderr, file=sys.stderr)
 
 
 def compile_objects(kind, folder, sanitize=False):
@@ -142,7 +142,8 @@ def compile_objects(kind, folder, sanitize=False):
                          'no C++ compiler was found: install g++ or clang++, or set CXX')
     include = torch_folder() / 'include'
     flags = flags_of(kind, sanitize) + ['-I', str(include)]
-    flags += cuda_architectures() if kind == 'cuda' else ['-x', 'c++']
+    flags += (nvcc.architecture_flags(nvcc.architectures(cxx)) if kind == 'cuda' else
+              ['-x', 'c++'])
     jobs = [(source, Path(folder) / f'{source.stem}.o') for source in sources(kind)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda job: run([cxx, *flags, '-c', str(job[0]), '-o', str(job[1])]),
@@ -150,17 +151,35 @@ def compile_objects(kind, folder, sanitize=False):
     return [target for _, target in jobs]
 
 
-def build(kind, sanitize=False):
+def build(kind, sanitize=False, why_not=lambda library: None):
     """Return the library of ``kind``, compiled now if it has not been before.
 
+    Args:
+        why_not: says of a library (a path) why it does not run here, None if it does.
+
     Raises:
-        BuildError: no compiler, no torch, or a source that does not compile.
+        BuildError: no compiler, no torch or one for another CUDA, a source that does not
+            compile, or a library that does not run here.
     """
-    found = find(kind, sanitize)
-    if found is not None:
-        return found
+    own, wrong = file_name(kind, sanitize), {}
+    for library in find(kind, sanitize, own):
+        wrong[library.name] = why_not(library)
+        if wrong[library.name] is None:
+            return library
+    if own not in wrong and (compiler(kind) or not wrong):
+        target = compile_library(kind, sanitize, own)
+        wrong[own] = why_not(target)
+        if wrong[own] is None:
+            return target
+    raise BuildError('; '.join(f'{name} does not run here ({why})' for name, why in wrong.items()))
+
+
+def compile_library(kind, sanitize, name):
+    """Compile and link into the cache as ``name``; return the path."""
+    if kind == 'cuda' and compiler(kind):
+        nvcc.check_release(compiler(kind), cuda_of_torch())
     cache_folder().mkdir(parents=True, exist_ok=True)
-    target = cache_folder() / file_name(kind, sanitize)
+    target = cache_folder() / name
     # The processes of one training start together; the first builds, the others wait.
     with open(target.with_suffix('.lock'), 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -193,7 +212,7 @@ def build_for_install(target=None):
     Never fails an installation: without a compiler mmkd.ops runs on its PyTorch reference.
     """
     try:
-        kinds = ['cpu'] + ['cuda'] * (compiler('cuda') is not None and torch_has_cuda())
+        kinds = ['cpu'] + ['cuda'] * (compiler('cuda') is not None and cuda_of_torch() is not None)
         for kind in kinds:
             library = build(kind)
             if target is not None:

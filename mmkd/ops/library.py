@@ -4,7 +4,7 @@ import warnings
 
 import torch
 
-from . import build
+from . import build, probe
 
 # What to run on: '' (the kernels of each device), 'reference' (none), and for tests
 # 'emulated' (the CUDA sources on the CPU) and 'sanitized' (see `make sanitize`).
@@ -28,7 +28,8 @@ def load():
     missing = []
     for kind, sanitize in wanted_libraries(os.environ.get(CHOICE, '')):
         try:
-            torch.ops.load_library(str(build.build(kind, sanitize)))
+            why_not = [probe.why_not] if kind == 'cuda' else []
+            torch.ops.load_library(str(build.build(kind, sanitize, *why_not)))
         except (build.BuildError, OSError) as error:
             missing.append(f'- {kind}: {error}')
     if missing:

@@ -1,6 +1,5 @@
 """Building, finding and loading the kernels."""
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,35 +60,3 @@ def test_a_compiler_that_fails_is_no_crash(tmp_path):
 def test_an_unknown_choice_is_refused():
     with pytest.raises(ValueError, match='reference'):
         library.wanted_libraries('fast')
-
-
-def test_the_name_follows_the_sources(monkeypatch, tmp_path):
-    before = build.file_name('cpu')
-    assert before == build.file_name('cpu') != build.file_name('cpu', sanitize=True)
-    shutil.copytree(build.CSRC, tmp_path / 'csrc')
-    monkeypatch.setattr(build, 'CSRC', tmp_path / 'csrc')
-    assert build.file_name('cpu') == before
-    with open(tmp_path / 'csrc' / 'kernels' / 'voxel_keys.h', 'a') as file:
-        file.write('// a change\n')
-    assert build.file_name('cpu') != before
-
-
-@pytest.mark.skipif(build.compiler('cpu') is None, reason='no C++ compiler on this machine')
-def test_a_built_library_is_found_again_and_copied_for_pip(monkeypatch, tmp_path):
-    library_path = build.build('cpu')
-    monkeypatch.setattr(build, 'compile_objects', lambda *a: pytest.fail('compiled again'))
-    assert build.build('cpu') == library_path == build.find('cpu')
-    monkeypatch.setattr(build, 'torch_has_cuda', lambda: False)
-    build.build_for_install(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == [library_path.name]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(build.compiler('cuda') is None, reason='no nvcc on this machine: the CUDA '
-                    'sources were not compiled, only their emulation')
-def test_cuda_sources_compile():
-    done = subprocess.run([sys.executable, '-m', 'mmkd.ops.build', 'cuda', '--objects-only'],
-                          env=os.environ | {'TORCH_CUDA_ARCH_LIST': '9.0'}, cwd=ROOT,
-                          text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert f'{len(build.sources("cuda"))} cuda sources compiled' in done.stdout
