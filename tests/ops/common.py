@@ -46,14 +46,23 @@ def move(value, device):
     if isinstance(value, torch.Tensor):
         return value.to(device)
     if isinstance(value, (tuple, list)):
-        return type(value)(move(part, device) for part in value)
+        return getattr(value, '_make', type(value))(move(part, device) for part in value)
     return value
+
+
+def on(device, op, *args):
+    """``op(*args)`` with its tensors on ``device``, the result on the CPU.
+
+    What is expected comes from the CPU: on a GPU a reference adds in no fixed order, breaks ties
+    as it likes and has other bits for NaN.
+    """
+    return move(op(*move(args, device)), 'cpu')
 
 
 def everywhere(op, *args):
     """``op(*args)`` on each device in turn, the results on the CPU."""
     for device in DEVICES:
-        yield move(op(*move(args, device)), 'cpu')
+        yield on(device, op, *args)
 
 
 def tensors_of(result):

@@ -8,7 +8,7 @@ import torch
 
 from mmkd.ops.bev_masks import bev_mask_reference, boxes_to_bev_mask
 
-from .common import DEVICES, FLOATS, RECORDED, assert_repeatable, recorded
+from .common import DEVICES, FLOATS, RECORDED, assert_repeatable, on, recorded
 
 RANGE, GRID = (-4., -3., -5., 4., 3., 3.), (16, 12)
 
@@ -120,13 +120,12 @@ def test_against_the_recorded_masks_of_distillbev(device):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('dtype', FLOATS)
 def test_kernel_against_reference(device, dtype):
-    boxes = traffic(200, dtype=dtype, device=device)
-    batch_index = samples_of(200, 4, device)
-    got = boxes_to_bev_mask(boxes, RANGE, (80, 60), batch_index, 4).instance
+    boxes, batch_index = traffic(200, dtype=dtype), samples_of(200, 4)
+    got = on(device, boxes_to_bev_mask, boxes, RANGE, (80, 60), batch_index, 4).instance
     wide = boxes if dtype == torch.float64 else boxes.float()
     footprint = torch.cat([wide[:, :2], wide[:, 3:5] / 2, wide[:, 6:7].cos(),
                            wide[:, 6:7].sin()], 1)
-    xs, ys = (((torch.arange(n, dtype=torch.float64, device=device) + .5) * .1 + low).to(
+    xs, ys = (((torch.arange(n, dtype=torch.float64) + .5) * .1 + low).to(
         wide.dtype) for n, low in ((80, -4), (60, -3)))
     assert len(got.unique()) > 50
     assert torch.equal(got, bev_mask_reference(footprint, batch_index, xs, ys, 4))

@@ -8,7 +8,7 @@ from mmkd.ops import bev_pooling
 from mmkd.ops.bev_index import BEVPoolIndex, bev_pool_index, bev_pool_index_reference
 from mmkd.ops.bev_pooling import bev_pool, bev_pool_reference, bev_pool_v2
 
-from .common import DEVICES, FLOATS, assert_repeatable, recorded, same_bits
+from .common import DEVICES, FLOATS, assert_repeatable, move, on, recorded, same_bits
 
 LOW, SIZE, CELLS = (-4., -3., -2.), (.5, .75, 2.), (16, 8, 2)
 RANGE = (*LOW, 4., 3., 2.)
@@ -34,6 +34,21 @@ def pool_volume(depth, features, cells, bev_shape):
     return out.view(*bev_shape, -1).permute(0, 4, 1, 2, 3)
 
 
+def assert_value_and_gradient(device, op, arguments, plain):
+    """``op`` on ``device`` is ``plain`` on the CPU, and so are the gradients of the first two
+    arguments; float64, of which some thirty terms of size 1 are added in any order."""
+    results = []
+    for where, function in ((device, op), ('cpu', plain)):
+        moved = move(arguments, where)
+        inputs = [t.detach().requires_grad_() for t in moved[:2]]
+        out = function(*inputs, *moved[2:])
+        weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view(out.shape)
+        results.append(move([out.detach(), *torch.autograd.grad(out, inputs, weight.to(where))],
+                            'cpu'))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
+
+
 def v2_arguments(index, channels):
     return (index.ranks_depth, index.ranks_feat, index.ranks_bev,
             (*index.bev_shape, channels), index.interval_starts, index.interval_lengths)
@@ -43,13 +58,14 @@ def v2_arguments(index, channels):
 @pytest.mark.parametrize('dtype', FLOATS)
 @pytest.mark.parametrize('rounding', ['trunc', 'floor'])
 def test_the_index_is_the_references(device, dtype, rounding):
-    geometry = scene(device, dtype)[0].to(dtype)
-    index = index_of(geometry, rounding=rounding)
+    geometry = scene(dtype=dtype)[0].to(dtype)
+    index = move(index_of(geometry.to(device), rounding=rounding), 'cpu')
     expected = bev_pool_index_reference(geometry, list(SIZE), list(LOW), list(CELLS),
                                         rounding == 'trunc', False)
     assert all(same_bits(a, b) for a, b in zip(index[:4], expected, strict=True))
     assert index.cells.dtype == torch.int32 and 0 < index.starts[-1] < index.cells.numel()
-    wide = torch.ops.mmkd.bev_pool_index(geometry, SIZE, LOW, CELLS, rounding == 'trunc', True)
+    wide = on(device, torch.ops.mmkd.bev_pool_index, geometry, SIZE, LOW, CELLS,
+              rounding == 'trunc', True)
     assert all(t.dtype == torch.int64 and torch.equal(t, s)
                for t, s in zip(wide, index[:4], strict=True))
 
@@ -72,9 +88,9 @@ def test_a_point_below_the_grid_is_truncated_into_it_or_dropped(device):
 @pytest.mark.parametrize('dtype', FLOATS)
 @pytest.mark.parametrize('channels', [1, 5, 16, 37, 80])
 def test_pooling_is_the_references(device, dtype, channels):
-    geometry, depth, features = scene(device, dtype, channels)
+    geometry, depth, features = scene('cpu', dtype, channels)
     index = index_of(geometry)
-    out = bev_pool(depth, features, index)
+    out = on(device, bev_pool, depth, features, index)
     assert out.shape == (2, channels, 2, 8, 16) and out.dtype == dtype
     assert out.permute(0, 2, 3, 4, 1).is_contiguous()
     rows = out.permute(0, 2, 3, 4, 1).reshape(-1, channels)
@@ -82,7 +98,8 @@ def test_pooling_is_the_references(device, dtype, channels):
                                   index.cells)
     assert same_bits(rows, expected)
     grad = torch.randn(rows.shape).to(rows)
-    ours = torch.ops.mmkd.bev_pool_backward(grad, depth, features, index.cells, None, None, None)
+    ours = on(device, torch.ops.mmkd.bev_pool_backward, grad, depth, features, index.cells, None,
+              None, None)
     theirs = bev_pooling.bev_pool_backward_reference(grad, depth, features, index.cells, None,
                                                      None, None)
     assert same_bits(ours[1], theirs[1])
@@ -93,16 +110,12 @@ def test_pooling_is_the_references(device, dtype, channels):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('v2', [False, True])
 def test_value_and_gradient_are_those_of_the_volume(device, v2):
-    geometry, depth, features = scene(device, torch.float64)
+    geometry, depth, features = scene('cpu', torch.float64)
     index = index_of(geometry)
-    inputs = depth.requires_grad_(), features.requires_grad_()
-    ours = bev_pool_v2(*inputs, *v2_arguments(index, 21)) if v2 else bev_pool(*inputs, index)
-    expected = pool_volume(*inputs, index.cells, index.bev_shape)
-    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-13)
-    weight = torch.randn_like(expected)
-    for a, b in zip(torch.autograd.grad(ours, inputs, weight),
-                    torch.autograd.grad(expected, inputs, weight), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
+    arguments = v2_arguments(index, 21) if v2 else (index,)
+    assert_value_and_gradient(
+        device, bev_pool_v2 if v2 else bev_pool, (depth, features, *arguments),
+        lambda d, f, *_: pool_volume(d, f, index.cells, index.bev_shape))
 
 
 @pytest.mark.parametrize('device', DEVICES)
@@ -145,23 +158,21 @@ def test_the_values_that_bevdets_own_test_asserts(device, ranks):
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_ranks_may_repeat_and_need_not_go_together(device):
-    _, depth, features = scene(device, torch.float64, 3)
-    depth, features = depth.requires_grad_(), features.requires_grad_()
+    _, depth, features = scene('cpu', torch.float64, 3)
     count = 900
-    at = torch.randint(0, depth.numel(), (count,), device=device)
-    pixel = torch.randint(0, features.numel() // 3, (count,), device=device)
-    cell = torch.randint(0, 40, (count,), device=device).sort().values
+    at = torch.randint(0, depth.numel(), (count,))
+    pixel = torch.randint(0, features.numel() // 3, (count,))
+    cell = torch.randint(0, 40, (count,)).sort().values
     _, lengths = cell.unique_consecutive(return_counts=True)
-    out = bev_pool_v2(depth, features, at, pixel, cell, (2, 1, 4, 5, 3),
-                      lengths.cumsum(0) - lengths, lengths)
-    products = depth.flatten()[at][:, None] * features.reshape(-1, 3)[pixel]
-    expected = products.new_zeros(40, 3).index_add(0, cell, products)
-    expected = expected.view(2, 1, 4, 5, 3).permute(0, 4, 1, 2, 3)
-    torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-13)
-    weight = torch.randn_like(expected)
-    for a, b in zip(torch.autograd.grad(out, (depth, features), weight),
-                    torch.autograd.grad(expected, (depth, features), weight), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
+
+    def plain(depth, features, *_):
+        products = depth.flatten()[at][:, None] * features.reshape(-1, 3)[pixel]
+        sums = products.new_zeros(40, 3).index_add(0, cell, products)
+        return sums.view(2, 1, 4, 5, 3).permute(0, 4, 1, 2, 3)
+
+    assert_value_and_gradient(device, bev_pool_v2, (
+        depth, features, at, pixel, cell, (2, 1, 4, 5, 3), lengths.cumsum(0) - lengths, lengths),
+        plain)
 
 
 @pytest.mark.parametrize('device', DEVICES)

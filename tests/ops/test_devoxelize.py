@@ -8,7 +8,7 @@ import torch
 from mmkd.ops import devoxelize_trilinear, padded_members, supervoxel_index, voxel_index
 from mmkd.ops.devoxelize import _trilinear_corners, trilinear_corners_reference
 
-from .common import DEVICES, FLOATS, assert_repeatable
+from .common import DEVICES, FLOATS, assert_repeatable, on
 
 SIZE, RANGE = (0.5, 0.4, 1.), (-2., -2., -1., 2., 2., 3.)
 
@@ -42,9 +42,9 @@ def plain(features, points, index, batch, shift):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('node, shift', [('corner', 0.), ('center', 0.5)])
 def test_against_plain_python(node, shift, device):
-    features, points, index, batch = example(device=device)
-    out = devoxelize_trilinear(features, points, index, batch, node)
-    expected = plain(features.cpu(), points.cpu(), index, batch, shift).to(device)
+    features, points, index, batch = example()
+    out = on(device, devoxelize_trilinear, features, points, index, batch, node)
+    expected = plain(features, points, index, batch, shift)
     # The kernel subtracts the float32 value of the sizes, Python the exact decimal.
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-6)
 
@@ -67,11 +67,11 @@ def test_linear_functions_are_reproduced_inside():
 @pytest.mark.parametrize('dtype', FLOATS)
 @pytest.mark.parametrize('shift', [0., 0.5])
 def test_corners_equal_the_reference_bit_for_bit(dtype, shift, device):
-    _, points, index, batch = example(2000, dtype=dtype, device=device)
+    _, points, index, batch = example(2000, dtype=dtype)
     grid = index.grid
     args = (points, batch, index.unique, 2, list(grid.voxel_size), list(grid.low),
             list(grid.cells), shift)
-    (a, w), (b, v) = _trilinear_corners(*args), trilinear_corners_reference(*args)
+    (a, w), (b, v) = on(device, _trilinear_corners, *args), trilinear_corners_reference(*args)
     assert torch.equal(a, b) and torch.equal(w, v)
     assert (a >= 0).any() and (a < 0).any()
 

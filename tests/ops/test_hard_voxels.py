@@ -5,7 +5,7 @@ import torch
 from mmkd.ops.hard_voxels import HardVoxelization, hard_voxelize, hard_voxelize_reference
 from mmkd.ops.voxels import dynamic_voxelize
 
-from .common import DEVICES, FLOATS, assert_repeatable, same_bits
+from .common import DEVICES, FLOATS, assert_repeatable, on, same_bits
 
 SIZE, RANGE = (.5, .25, 1.), (-4., -3., -2., 4., 3., 2.)
 LOW, CELLS = [-4., -3., -2.], [16, 24, 4]
@@ -60,9 +60,9 @@ def test_hand_computed():
 @pytest.mark.parametrize(('max_points', 'max_voxels'),
                          [(1, -1), (3, -1), (3, 40), (64, 1), (2, 0), (3, 10 ** 12)])
 def test_kernel_against_reference(device, dtype, max_points, max_voxels):
-    points = cloud(4000, dtype=dtype, device=device)
+    points = cloud(4000, dtype=dtype)
     expected = hard_voxelize_reference(points, list(SIZE), LOW, CELLS, max_points, max_voxels)
-    assert_same(kernel(points, max_points, max_voxels), expected)
+    assert_same(on(device, kernel, points, max_points, max_voxels), expected)
 
 
 @pytest.mark.parametrize('device', DEVICES)

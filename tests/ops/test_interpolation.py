@@ -12,7 +12,7 @@ from mmkd.ops.interpolation import (
 )
 from mmkd.ops.segments import csr_index_reference
 
-from .common import DEVICES, FLOATS, assert_repeatable, same_bits
+from .common import DEVICES, FLOATS, assert_repeatable, on, same_bits
 
 
 def make_case(m=20, c=70, n=50, k=4, dtype=torch.float32, device='cpu', index=torch.int64):
@@ -53,17 +53,17 @@ def test_hand_computed():
 @pytest.mark.parametrize('index', [torch.int32, torch.int64])
 @pytest.mark.parametrize('c', [1, 64, 70, 130])
 def test_kernels_against_reference(device, dtype, index, c):
-    features, indices, weights = make_case(c=c, dtype=dtype, device=device, index=index)
-    out = torch.ops.mmkd.interpolate(features, indices, weights)
+    features, indices, weights = make_case(c=c, dtype=dtype, index=index)
+    out = on(device, torch.ops.mmkd.interpolate, features, indices, weights)
     assert same_bits(out, interpolate_reference(features, indices, weights))
     order, starts = csr_index_reference(indices.reshape(-1), len(features))
     grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(0)).to(out)
-    to_features = torch.ops.mmkd.interpolate_features(grad, weights, order, starts)
+    to_features = on(device, torch.ops.mmkd.interpolate_features, grad, weights, order, starts)
     expected = interpolate_features_reference(grad, weights, order, starts)
     # Sums of about ten terms of size 1, perhaps added in another order.
     rounding = {torch.float64: 1e-14, torch.float32: 4e-6}.get(dtype, 2e-2)
     torch.testing.assert_close(to_features, expected, rtol=rounding, atol=rounding)
-    to_weights = torch.ops.mmkd.interpolate_weights(grad, features, indices)
+    to_weights = on(device, torch.ops.mmkd.interpolate_weights, grad, features, indices)
     expected = interpolate_weights_reference(grad, features, indices)
     assert to_weights.dtype == weights.dtype
     rounding = 1e-13 if dtype == torch.float64 else 4e-5

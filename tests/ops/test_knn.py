@@ -6,7 +6,7 @@ import torch
 from mmkd.ops import neighbours
 from mmkd.ops.neighbours import knn, knn_reference, three_nn
 
-from .common import DEVICES, FLOATS, assert_repeatable, recorded, same_bits
+from .common import DEVICES, FLOATS, assert_repeatable, on, recorded, same_bits
 
 INF = float('inf')
 
@@ -67,8 +67,8 @@ def test_against_a_loop(device, dtype, q, n, c, k, levels):
 @pytest.mark.parametrize('q,n,c,k', [(300, 2500, 64, 128), (2900, 3000, 4, 5), (100, 5000, 3, 3),
                                      (1, 3000, 130, 256), (65, 1025, 16, 100)])
 def test_against_reference(device, dtype, q, n, c, k):
-    query, points = make_clouds(2 if q < 1000 else 1, q, n, c, dtype, device)
-    assert_same(torch.ops.mmkd.knn(query, points, k, None, None),
+    query, points = make_clouds(2 if q < 1000 else 1, q, n, c, dtype)
+    assert_same(on(device, torch.ops.mmkd.knn, query, points, k, None, None),
                 knn_reference(query, points, k, None, None))
 
 

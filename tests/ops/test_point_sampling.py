@@ -10,7 +10,7 @@ from mmkd.ops.point_sampling import (
     furthest_rows_reference,
 )
 
-from .common import DEVICES, FLOATS, assert_repeatable, same_bits
+from .common import DEVICES, FLOATS, assert_repeatable, on, same_bits
 
 
 def slow(points, count):
@@ -58,11 +58,11 @@ def test_against_a_loop(device, dtype, levels, n, count):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('n', [600, 2000, 511])
 def test_against_reference(device, dtype, n):
-    points = make_points(3, n, dtype, device)
-    assert torch.equal(torch.ops.mmkd.furthest_points(points, 100),
+    points = make_points(3, n, dtype)
+    assert torch.equal(on(device, torch.ops.mmkd.furthest_points, points, 100),
                        furthest_points_reference(points, 100))
     matrix = torch.cdist(points, points).square()
-    assert torch.equal(torch.ops.mmkd.furthest_rows(matrix, 100),
+    assert torch.equal(on(device, torch.ops.mmkd.furthest_rows, matrix, 100),
                        furthest_rows_reference(matrix, 100))
 
 
@@ -93,9 +93,10 @@ def test_not_finite(device):
     assert sorted(set(out[0].tolist())) == sorted(set(range(50)) - {7, 9, 30})
     assert sorted(set(out[1].tolist())) == list(range(50))
     assert (out[2] == 0).all()
+    points = points.cpu()
     matrix = torch.cdist(points[:1, 10:20], points[:1, 10:20])
     matrix[0, :, 3] = float('nan')  # unknown: as far as anything can be
-    out = furthest_point_sample_with_dist(matrix, 2)
+    out = on(device, furthest_point_sample_with_dist, matrix, 2)
     assert torch.equal(out, furthest_rows_reference(matrix, 2)) and out[0, 1] == 3
 
 

@@ -13,7 +13,7 @@ from mmkd.ops import (
     voxel_index,
 )
 
-from .common import DEVICES, FLOATS, assert_repeatable
+from .common import DEVICES, FLOATS, assert_repeatable, on, same_bits
 
 SIZE, RANGE = (1., 1., 1.), (-3., -3., -1., 3., 3., 1.)
 REDUCE = ('sum', 'mean', 'max')
@@ -38,9 +38,9 @@ def plain(features, index, reduce):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('reduce', REDUCE)
 def test_against_one_voxel_at_a_time(reduce, device):
-    features, index = example(device=device)
+    features, index = example()
     assert (index.inverse < 0).any() and (index.counts > 1).any() and (index.counts == 1).any()
-    torch.testing.assert_close(scatter_points(features, index, reduce),
+    torch.testing.assert_close(on(device, scatter_points, features, index, reduce),
                                plain(features, index, reduce), rtol=1e-14, atol=1e-14)
 
 
@@ -48,22 +48,21 @@ def test_against_one_voxel_at_a_time(reduce, device):
 @pytest.mark.parametrize('dtype', FLOATS)
 @pytest.mark.parametrize('c', [1, 3, 64])
 def test_kernels_equal_the_references(dtype, c, device):
-    """Bit for bit on the CPU: both add in order of the points; index_add on CUDA does not."""
-    features, index = example(3000, c, dtype, device)
+    """Bit for bit: all add in order of the points, voxels of some forty here."""
+    features, index = example(3000, c, dtype)
     parts = index.inverse, index.order, index.starts
-    compare = torch.equal if device == 'cpu' else torch.allclose
     for mean in (False, True):
-        out = reductions.segment_sum(features, *parts, mean)
-        assert out.dtype == dtype
-        assert compare(out, reductions.segment_sum_reference(features, *parts, mean))
-        assert torch.equal(reductions.gather_segments(out, *parts, mean),
-                           reductions.gather_segments_reference(out, *parts, mean))
-    best, arg = reductions.segment_max(features, *parts)
-    expected = reductions.segment_max_reference(features, *parts)
-    assert torch.equal(best, expected[0]) and torch.equal(arg, expected[1])
+        expected = reductions.segment_sum_reference(features, *parts, mean)
+        assert expected.dtype == dtype
+        assert same_bits(on(device, reductions.segment_sum, features, *parts, mean), expected)
+        assert same_bits(on(device, reductions.gather_segments, expected, *parts, mean),
+                         reductions.gather_segments_reference(expected, *parts, mean))
+    best, arg = reductions.segment_max_reference(features, *parts)
+    got = on(device, reductions.segment_max, features, *parts)
+    assert same_bits(got[0], best) and torch.equal(got[1], arg)
     grad = torch.randn_like(best)
-    assert torch.equal(reductions.segment_max_backward(grad, arg, *parts),
-                       reductions.segment_max_backward_reference(grad, arg, *parts))
+    assert same_bits(on(device, reductions.segment_max_backward, grad, arg, *parts),
+                     reductions.segment_max_backward_reference(grad, arg, *parts))
 
 
 @pytest.mark.parametrize('device', DEVICES)

@@ -10,15 +10,15 @@ from mmkd.ops.segments import (
     unique_index_reference,
 )
 
-from .common import DEVICES, assert_repeatable, threads
+from .common import DEVICES, assert_repeatable, on, threads
 
 
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('n', [0, 1, 2, 700, 70_000])
 @pytest.mark.parametrize('low, high', [(0, 40), (-3, 10 ** 6), (-5, 0), (10 ** 12, 2 ** 62)])
 def test_unique_index(n, low, high, device):
-    keys = torch.randint(low, high, (n,), device=device)
-    unique, inverse, order, starts = unique_index(keys)
+    keys = torch.randint(low, high, (n,))
+    unique, inverse, order, starts = on(device, unique_index, keys)
     inside = (keys >= 0).nonzero()[:, 0]
     expected, where, counts = keys[inside].unique(return_inverse=True, return_counts=True)
     assert torch.equal(unique, expected) and torch.equal(inverse[inside], where)
@@ -36,8 +36,8 @@ def test_unique_index(n, low, high, device):
 @pytest.mark.parametrize('n, segments', [(0, 0), (0, 3), (5, 0), (300, 1), (500, 40), (9, 4000),
                                          (70_000, 16_384)])
 def test_csr_index(n, segments, dtype, device):
-    ids = torch.randint(-2, segments + 2, (n,), device=device).to(dtype)
-    order, starts = csr_index(ids, segments)
+    ids = torch.randint(-2, segments + 2, (n,)).to(dtype)
+    order, starts = on(device, csr_index, ids, segments)
     assert sorted(order.tolist()) == list(range(n))
     for s in range(min(segments, 50)):
         assert order[starts[s]:starts[s + 1]].tolist() == (ids == s).nonzero()[:, 0].tolist()
@@ -54,10 +54,11 @@ def test_csr_index(n, segments, dtype, device):
     lambda n: torch.randint(0, 2, (n,)) * 2 ** 40 + torch.randint(-5, 2000, (n,))])
 def test_keys_that_are_spread_unevenly(uneven, device):
     """All in one of the sort's buckets, one far from all others, two far clusters."""
-    keys = uneven(70_000).to(device)
+    keys = uneven(70_000)
+    expected = unique_index_reference(keys)
     for count in (1, 3):
         with threads(count):
-            for a, b in zip(unique_index(keys), unique_index_reference(keys), strict=True):
+            for a, b in zip(on(device, unique_index, keys), expected, strict=True):
                 assert torch.equal(a, b)
 
 

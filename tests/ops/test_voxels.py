@@ -8,7 +8,7 @@ from mmkd.ops import dynamic_voxelize, voxel_index
 from mmkd.ops.grid import float32, make_grid
 from mmkd.ops.voxels import voxel_coors, voxel_coors_reference, voxel_keys, voxel_keys_reference
 
-from .common import DEVICES, FLOATS, assert_repeatable
+from .common import DEVICES, FLOATS, assert_repeatable, on
 
 SIZE, RANGE = (0.5, 0.4, 1.), (-10., -8., -2., 10., 8., 2.)
 
@@ -52,13 +52,13 @@ def test_index_is_what_a_dictionary_of_voxels_says(device):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('dtype', FLOATS)
 def test_keys_equal_the_reference(dtype, device):
-    points = cloud(3000, dtype, device)
-    batch = torch.randint(2, (3000,), device=device)
+    points = cloud(3000, dtype)
+    batch = torch.randint(2, (3000,))
     grid = make_grid('test', SIZE, RANGE)
     args = (points, batch, 2, list(grid.voxel_size), list(grid.low), list(grid.cells))
-    keys = voxel_keys(*args)
+    keys = on(device, voxel_keys, *args)
     assert torch.equal(keys, voxel_keys_reference(*args))
-    assert torch.equal(voxel_coors(keys, list(grid.cells)),
+    assert torch.equal(on(device, voxel_coors, keys, list(grid.cells)),
                        voxel_coors_reference(keys, list(grid.cells)))
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mmkd.ops.bev_masks import bev_mask_reference, boxes_to_bev_mask
 
-from ..common import DEVICES, FUZZ
+from ..common import DEVICES, FUZZ, on
 
 AWKWARD = torch.tensor([0., -0., .5, -.5, 1., 2., 1e9, -1e30, 3e38, 1e-40, float('inf'),
                         float('nan')], dtype=torch.float64)
@@ -29,12 +29,12 @@ def test_kernel_against_reference(device, count, width, height, batch_size, doub
         replaced = torch.rand(count, 4, generator=g) < .2
         values = AWKWARD[torch.randint(0, len(AWKWARD), (count, 4), generator=g)]
         boxes[:, :4] = torch.where(replaced, values, boxes[:, :4])
-    boxes = boxes.to(device, torch.float64 if double else torch.float32)
-    batch_index = torch.randint(-1, batch_size + 1, (count,), generator=g).to(device)
+    boxes = boxes.to(torch.float64 if double else torch.float32)
+    batch_index = torch.randint(-1, batch_size + 1, (count,), generator=g)
     xs = (torch.linspace(-2, 2, width, dtype=torch.float64) * spread + shift).to(boxes)
     ys = (torch.linspace(-2, 2, height, dtype=torch.float64) * spread + shift).to(boxes)
     for index in (batch_index, None):
-        got = torch.ops.mmkd.bev_mask(boxes, index, xs, ys, batch_size)
+        got = on(device, torch.ops.mmkd.bev_mask, boxes, index, xs, ys, batch_size)
         assert torch.equal(got, bev_mask_reference(boxes, index, xs, ys, batch_size))
 
 

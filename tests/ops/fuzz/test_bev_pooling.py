@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mmkd.ops.bev_index import bev_pool_index, bev_pool_index_reference
 from mmkd.ops.bev_pooling import bev_pool_backward_reference, bev_pool_reference
 
-from ..common import DEVICES, FLOATS, FUZZ, same_bits
+from ..common import DEVICES, FLOATS, FUZZ, on, same_bits
 
 ODD = [0., -0., .5, -.5, .999, -1., 3., -1e-30, 1e30, -1e30, math.inf, -math.inf, math.nan]
 SIZES = st.integers(0, 3)
@@ -31,29 +31,29 @@ def filled(shape, dtype, seed, odd):
        low=st.tuples(*[st.floats(-4, 4)] * 3), truncate=st.booleans(),
        channels=st.sampled_from([0, 1, 7, 16, 19]), seed=st.integers(0, 999), odd=st.booleans())
 def test_index_and_pooling(device, shape, dtype, cells, size, low, truncate, channels, seed, odd):
-    geometry = filled((*shape, 3), dtype, seed, odd).to(device)
+    geometry = filled((*shape, 3), dtype, seed, odd)
     bounds = *low, *(a + n * s for a, n, s in zip(low, cells, size, strict=True))
-    index = bev_pool_index(geometry, size, bounds, 'trunc' if truncate else 'floor')
+    index = on(device, bev_pool_index, geometry, size, bounds, 'trunc' if truncate else 'floor')
     expected = bev_pool_index_reference(geometry, list(size), list(low), list(cells), truncate,
                                         False)
     assert all(same_bits(a, b) for a, b in zip(index[:4], expected, strict=True))
     b, n, _, h, w = shape
-    depth = filled(shape, dtype, seed + 1, odd).to(device)
-    features = filled((b, n, h, w, channels), dtype, seed + 2, odd).to(device)
+    depth = filled(shape, dtype, seed + 1, odd)
+    features = filled((b, n, h, w, channels), dtype, seed + 2, odd)
     arguments = depth, features, index.points, index.pixels, index.starts, index.cells
-    out = torch.ops.mmkd.bev_pool(*arguments)
+    out = on(device, torch.ops.mmkd.bev_pool, *arguments)
     torch.testing.assert_close(out, bev_pool_reference(*arguments), rtol=0, atol=0,
                                equal_nan=True)
-    grad = filled(out.shape, dtype, seed + 3, odd).to(device)
+    grad = filled(out.shape, dtype, seed + 3, odd)
     arguments = grad, depth, features, index.cells, None, None, None
-    ours = torch.ops.mmkd.bev_pool_backward(*arguments)
+    ours = on(device, torch.ops.mmkd.bev_pool_backward, *arguments)
     theirs = bev_pool_backward_reference(*arguments)
     torch.testing.assert_close(ours[1], theirs[1], rtol=0, atol=0, equal_nan=True)
     # lanes are summed in another order, which shows where large numbers cancel or overflow
     def tame(rows):
         return torch.cat([(rows.abs() < 1e3).all(-1), rows.new_ones(1, dtype=torch.bool)])
 
-    row = torch.arange(b * n * h * w, device=device).view(b, n, 1, h, w).expand(shape)
+    row = torch.arange(b * n * h * w).view(b, n, 1, h, w).expand(shape)
     both = tame(grad)[index.cells.flatten().long()] & \
         tame(features.flatten(0, 3))[row.flatten()]
     half = dtype in (torch.float16, torch.bfloat16)
@@ -74,21 +74,21 @@ def test_any_ranks_at_all(device, count, index, channels, seed):
         values = torch.randint(0, high, (count,), generator=generator)
         bad = torch.rand(count, generator=generator) < .2
         other = odd[torch.randint(0, len(odd), (count,), generator=generator)]
-        return torch.where(bad, other, values).to(device, index)
+        return torch.where(bad, other, values).to(index)
 
-    depth = torch.randn(1, 1, 3, 2, 2, generator=generator).to(device)
-    features = torch.randn(1, 1, 2, 2, channels, generator=generator).to(device)
+    depth = torch.randn(1, 1, 3, 2, 2, generator=generator)
+    features = torch.randn(1, 1, 2, 2, channels, generator=generator)
     starts = torch.randint(0, count + 1, (6,), generator=generator).sort().values
-    arguments = depth, features, ranks(12), ranks(4), starts.to(device, index), ranks(5)
-    out = torch.ops.mmkd.bev_pool(*arguments)
+    arguments = depth, features, ranks(12), ranks(4), starts.to(index), ranks(5)
+    out = on(device, torch.ops.mmkd.bev_pool, *arguments)
     assert same_bits(out, bev_pool_reference(*arguments))
 
-    weights = torch.randn(count, generator=generator).to(device)
+    weights = torch.randn(count, generator=generator)
     pixels = ranks(4)
     order, groups = torch.ops.mmkd.csr_index(pixels, 4)
-    grad = torch.randn(5, channels, generator=generator).to(device)
+    grad = torch.randn(5, channels, generator=generator)
     arguments = grad, weights, features, ranks(5), pixels, order, groups
-    ours = torch.ops.mmkd.bev_pool_backward(*arguments)
+    ours = on(device, torch.ops.mmkd.bev_pool_backward, *arguments)
     theirs = bev_pool_backward_reference(*arguments)
     assert same_bits(ours[1], theirs[1])
     torch.testing.assert_close(ours[0], theirs[0], rtol=1e-5, atol=1e-5)

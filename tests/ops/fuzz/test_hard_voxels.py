@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mmkd.ops.grid import make_grid
 from mmkd.ops.hard_voxels import hard_voxelize, hard_voxelize_reference
 
-from ..common import DEVICES, FLOATS, FUZZ, same_bits
+from ..common import DEVICES, FLOATS, FUZZ, on, same_bits
 
 AWKWARD = torch.tensor([0., -0., 1., -1., .5, 2., -2., 1.9999999, 1e9, -1e30, 3e38, 1e-40,
                         float('inf'), -float('inf'), float('nan'), 2 ** 31., 2. ** 63])
@@ -26,7 +26,7 @@ def test_against_reference(device, n, channels, dtype, size, low, extent, max_po
     points = torch.randn(n, channels, generator=generator)
     if awkward:
         points = AWKWARD[torch.randint(0, len(AWKWARD), points.shape, generator=generator)]
-    points = points.to(device, dtype)
+    points = points.to(dtype)
     bounds = (low, low, low, low + extent, low + extent, low + extent)
     try:
         grid = make_grid('fuzz', size, bounds)
@@ -37,6 +37,6 @@ def test_against_reference(device, n, channels, dtype, size, low, extent, max_po
     expected = hard_voxelize_reference(
         points, list(grid.voxel_size), list(grid.low), list(grid.cells), max_points,
         -1 if max_voxels is None else max_voxels)
-    got = hard_voxelize(points, size, bounds, max_points, max_voxels)
+    got = on(device, hard_voxelize, points, size, bounds, max_points, max_voxels)
     for a, b in zip(got, expected[:3], strict=True):
         assert same_bits(a, b)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mmkd.ops.heatmaps import draw_gaussian_heatmap, draw_gaussians_reference
 
-from ..common import DEVICES, FUZZ
+from ..common import DEVICES, FUZZ, on
 
 AWKWARD = torch.tensor([0., -0., -.99, -1., 1e-40, 2.5, 30., 1e9, -1e30, 3e38, 2. ** 53, 2. ** 63,
                         float('inf'), -float('inf'), float('nan')], dtype=torch.float64)
@@ -27,8 +27,8 @@ def test_kernel_against_reference(device, count, height, width, planes, awkward,
         for t in (centers, radii, plane):
             values = EXTREMES[torch.randint(0, len(EXTREMES), t.shape, generator=g)]
             t.copy_(torch.where(torch.rand(t.shape, generator=g) < .2, values, t))
-    case = [t.to(device) for t in (centers, radii, plane)]
-    got = torch.ops.mmkd.draw_gaussians(*case, planes, height, width)
+    case = centers, radii, plane
+    got = on(device, torch.ops.mmkd.draw_gaussians, *case, planes, height, width)
     expected = draw_gaussians_reference(*case, planes, height, width)
     torch.testing.assert_close(got, expected, rtol=1.2e-7, atol=0)
 

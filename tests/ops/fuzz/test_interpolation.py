@@ -12,7 +12,7 @@ from mmkd.ops.interpolation import (
 )
 from mmkd.ops.segments import csr_index_reference
 
-from ..common import DEVICES, FLOATS, FUZZ, same_bits
+from ..common import DEVICES, FLOATS, FUZZ, on, same_bits
 
 AWKWARD = torch.tensor([0., -0., 1., -1., 1e30, -1e30, 1e-40, float('inf'), float('nan'), .1])
 
@@ -30,24 +30,24 @@ def test_against_reference(device, m, c, n, k, dtype, index, awkward, seed):
             return AWKWARD[torch.randint(0, len(AWKWARD), shape, generator=generator)]
         return torch.randn(shape, generator=generator)
 
-    features = values(m, c).to(device, dtype)
-    weights = values(n, k).to(device, torch.float64 if dtype == torch.float64 else torch.float32)
-    indices = torch.randint(-1, m, (n, k), generator=generator, dtype=index).to(device)
-    out = interpolate(features, indices, weights)
+    features = values(m, c).to(dtype)
+    weights = values(n, k).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    indices = torch.randint(-1, m, (n, k), generator=generator, dtype=index)
+    out = on(device, interpolate, features, indices, weights)
     assert out.shape == (n, c)
     assert_equal_but_for_nan_bits(out, interpolate_reference(features, indices, weights))
     order, starts = csr_index_reference(indices.reshape(-1), m)
-    grad = torch.randn(n, c, generator=generator).to(device, dtype)
+    grad = torch.randn(n, c, generator=generator).to(dtype)
     if awkward:
         return  # a sum in another order may overflow where this one does not
     rounding = {torch.float64: 1e-13, torch.float32: 1e-5}.get(dtype, 4e-2)
     torch.testing.assert_close(
-        torch.ops.mmkd.interpolate_features(grad, weights, order, starts),
+        on(device, torch.ops.mmkd.interpolate_features, grad, weights, order, starts),
         interpolate_features_reference(grad, weights, order, starts),
         rtol=rounding, atol=rounding)
     rounding = 1e-13 if dtype == torch.float64 else 1e-4
     torch.testing.assert_close(
-        torch.ops.mmkd.interpolate_weights(grad, features, indices),
+        on(device, torch.ops.mmkd.interpolate_weights, grad, features, indices),
         interpolate_weights_reference(grad, features, indices), rtol=rounding, atol=rounding)
 
 
