@@ -9,6 +9,133 @@ namespace {
 constexpr int64_t kTileBytes = 64 << 20;
 constexpr int64_t kFewChannels = 8;
 
+// What is selected from: distances and indices packed, or the distances themselves.
+MMKD_HD void store(int64_t* out, float distance, int64_t index) {
+  *out = distance < std::numeric_limits<float>::infinity() ? pack(distance, index) : kNobody;
+}
+MMKD_HD void store(double* out, double distance, int64_t) {
+  *out = distance < std::numeric_limits<double>::infinity()
+             ? distance
+             : std::numeric_limits<double>::infinity();
+}
+
+// Distances of kTileRows queries of one sample to one point; points are (B, C, N). Row r of the
+// tile is query (first_group * kTileRows + r), each sample padded to `groups` full groups.
+constexpr int kTileRows = 4;
+
+template <class T, class Stored>
+struct DistanceTile {
+  Clouds<T> in;
+  Stored* tile;  // (groups in the tile * kTileRows, n)
+  int64_t first_group, groups;
+
+  MMKD_HD void operator()(int64_t i) const {
+    const int64_t group = i / in.n, p = i % in.n;
+    const int64_t sample = (first_group + group) / groups,
+                  q = (first_group + group) % groups * kTileRows;
+    const T* point = in.points + sample * in.channels * in.n + p;
+    const T* query[kTileRows];
+    T sum[kTileRows];
+    for (int r = 0; r < kTileRows; ++r) {
+      const int64_t row = q + r < in.queries ? q + r : in.queries - 1;
+      query[r] = in.query + (sample * in.queries + row) * in.channels;
+      sum[r] = 0;
+    }
+    for (int64_t c = 0; c < in.channels; ++c) {
+      const T value = point[c * in.n];
+      for (int r = 0; r < kTileRows; ++r) {
+        const T difference = query[r][c] - value;
+        sum[r] += difference * difference;
+      }
+    }
+    const bool there = p < clamped(in.point_lengths, sample, in.n);
+    const int64_t valid = clamped(in.query_lengths, sample, in.queries);
+    for (int r = 0; r < kTileRows; ++r)
+      store(tile + (group * kTileRows + r) * in.n + p,
+            there && q + r < valid ? sum[r] : std::numeric_limits<T>::infinity(), p);
+  }
+};
+
+// i = row of the tile * k + j: neighbour j of that query, from what was selected.
+template <class T>
+struct WriteNeighbours {
+  const int64_t* found;    // packed for float, else the indices
+  const T* far;            // nullptr for float
+  int64_t *indices;        // (B, Q, k)
+  T* distances;
+  int64_t width, kept, k, queries, first_group, groups;  // width: of a row of found
+
+  MMKD_HD void operator()(int64_t i) const {
+    const int64_t row = i / k, j = i % k, group = first_group + row / kTileRows;
+    const int64_t sample = group / groups, q = group % groups * kTileRows + row % kTileRows;
+    if (q >= queries) return;
+    int64_t index = -1;
+    T distance = std::numeric_limits<T>::infinity();
+    if (j < kept) read(row * width + j, index, distance);
+    indices[(sample * queries + q) * k + j] = index;
+    distances[(sample * queries + q) * k + j] = distance;
+  }
+  MMKD_HD void read(int64_t at, int64_t& index, float& distance) const {
+    unpack(found[at], index, distance);
+  }
+  MMKD_HD void read(int64_t at, int64_t& index, double& distance) const {
+    distance = far[at];
+    index = distance < std::numeric_limits<double>::infinity() ? found[at] : -1;
+  }
+};
+
+// Few neighbours in few channels: one query each, its nearest in registers. Points (B, N, C).
+constexpr int kFew = 4;
+
+template <class T>
+struct FewNeighbours {
+  Clouds<T> in;
+  int64_t* indices;  // (B, Q, k)
+  T* distances;
+  int64_t k;
+
+  MMKD_HD void operator()(int64_t i) const {
+    const int64_t sample = i / in.queries, c = in.channels;
+    const T *query = in.query + i * c, *point = in.points + sample * in.n * c;
+    const int64_t n = i % in.queries < clamped(in.query_lengths, sample, in.queries)
+                          ? clamped(in.point_lengths, sample, in.n)
+                          : 0;
+    T best[kFew];
+    int64_t index[kFew];
+    for (int j = 0; j < kFew; ++j) {
+      best[j] = std::numeric_limits<T>::infinity();
+      index[j] = -1;
+    }
+    for (int64_t p = 0; p < n; ++p, point += c) {
+      T sum = 0;
+      for (int64_t d = 0; d < c; ++d) sum += (query[d] - point[d]) * (query[d] - point[d]);
+      if (!(sum < best[kFew - 1])) continue;
+      best[kFew - 1] = sum;
+      index[kFew - 1] = p;
+      for (int j = kFew - 1; j > 0; --j) {
+        // Strictly nearer: a tie stays behind the point of lower index.
+        const bool nearer = best[j] < best[j - 1];
+        const T distance = best[j];
+        const int64_t who = index[j];
+        best[j] = nearer ? best[j - 1] : best[j];
+        index[j] = nearer ? index[j - 1] : index[j];
+        best[j - 1] = nearer ? distance : best[j - 1];
+        index[j - 1] = nearer ? who : index[j - 1];
+      }
+    }
+    // More than kFew are asked for only of clouds without points.
+    for (int64_t j = 0; j < k; ++j) {
+      indices[i * k + j] = -1;
+      distances[i * k + j] = std::numeric_limits<T>::infinity();
+    }
+    for (int j = 0; j < kFew; ++j) {
+      if (j >= k) break;
+      indices[i * k + j] = index[j];
+      distances[i * k + j] = best[j];
+    }
+  }
+};
+
 struct Output {
   Tensor indices, distances;  // (B, Q, k)
   int64_t k;
