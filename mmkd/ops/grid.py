@@ -28,10 +28,11 @@ class Grid(NamedTuple):
 
 
 def float32(value):
-    """``value`` rounded to float32, in Python (so that it can be traced as a constant); for
-    normal numbers."""
-    mantissa, exponent = math.frexp(value)
-    return math.ldexp(round(math.ldexp(mantissa, 24)), exponent - 24)
+    """``value`` rounded to float32, in Python: traced as a constant, and no tensor to wait for."""
+    _, exponent = math.frexp(value)
+    digit = max(exponent - 24, -149)  # the last one, of a subnormal number too
+    rounded = math.ldexp(round(math.ldexp(value, -digit)), digit)
+    return rounded if abs(rounded) < 2. ** 128 else math.copysign(math.inf, value)
 
 
 def make_grid(op, voxel_size, point_cloud_range, batch_size=1):

@@ -1,4 +1,6 @@
 """Nearest neighbours in any number of channels, and points within a radius."""
+import math
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from .checks import (
     check_same_dtype,
     check_tensor,
 )
-from .grid import INT32_MAX
+from .grid import INT32_MAX, float32
 
 # The references work on about this many bytes at a time, with eight int64 per distance for
 # what is computed on the way from it to its place in the order.
@@ -192,8 +194,8 @@ def _(centers, points, min_square, max_square, samples):
 
 def _square(radius):
     """The square of a radius in float32, as mmcv computes it; may be infinite."""
-    radius = torch.tensor(radius, dtype=torch.float32, device='cpu')
-    return float(radius * radius)
+    radius = float32(radius)
+    return float32(radius * radius) if radius < math.inf else radius
 
 
 def ball_query(min_radius, max_radius, sample_num, points, centers):
