@@ -1,5 +1,6 @@
 """The samples of a batch: a list with one tensor each, or one tensor with a batch index."""
 import torch
+from torch import Tensor
 
 from .checks import (
     FLOATING,
@@ -77,8 +78,24 @@ def check_batch(op, name, rows, batch_index, batch_size, *ranges):
     return batch_index.long(), batch_size
 
 
+def samples_reference(batch_index: Tensor) -> Tensor:
+    """(B,) of nothing: a size that depends on values, which a compiled graph can hold."""
+    count = int(batch_index.max()) + 1 if batch_index.shape[0] else 1
+    return batch_index.new_empty(max(1, count))
+
+
+_samples = torch.library.custom_op('mmkd::samples', samples_reference, mutates_args=())
+
+
+@_samples.register_fake
+def _(batch_index):
+    return batch_index.new_empty(torch.library.get_ctx().new_dynamic_size(min=1))
+
+
 def _count_samples(op, batch_index, ranges):
     """One more than the largest index, which is read together with ``ranges``."""
+    if torch.compiler.is_compiling():
+        return _samples(batch_index).shape[0]
     if not batch_index.shape[0]:
         check_ranges(op, *ranges)
         return 1

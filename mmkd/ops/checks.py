@@ -33,6 +33,14 @@ def sizes_differ(a, b):
     return a != b
 
 
+def exceeds(value, most):
+    """value > most; an assertion while compiling, as in :func:`sizes_differ`."""
+    if torch.compiler.is_compiling():
+        torch._check(value <= most)
+        return False
+    return value > most
+
+
 def check_tensor(op, name, tensor, shape, dtypes=FLOATING):
     """Refuse what is not a strided tensor of one of ``dtypes`` and of ``shape``.
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from .checks import accumulated, check_floats
+from .checks import accumulated, check_floats, exceeds
 
 INT32_MAX = 2 ** 31 - 1
 INT64_MAX = 2 ** 63 - 1
@@ -65,7 +65,7 @@ def make_grid(op, voxel_size, point_cloud_range, batch_size=1):
                              f'at least 1 and at most {INT32_MAX}')
         cells.append(count)
     grid = Grid(size, low, tuple(cells))
-    if grid.per_sample() * batch_size > INT64_MAX:
+    if exceeds(batch_size, INT64_MAX // grid.per_sample()):
         raise ValueError(f'{op}: {batch_size} x {cells} voxels are more than an int64 can '
                          'number; use larger voxels or a smaller range')
     return grid

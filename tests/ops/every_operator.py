@@ -139,3 +139,13 @@ CALLS = {
     'voxel_index': lambda points, sample: index_of(points, sample)[:5],
     'voxel_index, list': lambda points: ops.voxel_index([points, points[:0]], VOXEL, RANGE).coors,
 }
+
+# Without batch_size: it is read from the batch index, or found by the graph.
+UNSIZED = {
+    'boxes_to_bev_mask': lambda boxes, sample: ops.boxes_to_bev_mask(boxes, RANGE, (6, 5), sample),
+    'draw_gaussian_heatmap': lambda boxes, ids, sample: ops.draw_gaussian_heatmap(
+        boxes[:, :2], boxes[:, 3], ids, SAMPLES, (6, 5), sample),
+    'supervoxel_index': lambda points, sample, features: ops.scatter_points(
+        features, ops.supervoxel_index(ops.voxel_index(points, VOXEL, RANGE, sample), (2, 2, 2))),
+    'voxel_index': lambda points, sample: ops.voxel_index(points, VOXEL, RANGE, sample)[:5],
+}

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import mmkd.ops as ops
 from mmkd.ops.checks import check_values
 from tests.ops.common import tensors_of
-from tests.ops.every_operator import CALLS, NO_OPERATORS, arguments, make_tensors
+from tests.ops.every_operator import CALLS, NO_OPERATORS, UNSIZED, arguments, make_tensors
 
 aten = torch.ops.aten
 # Whose result or its size is known to the host when they return.
@@ -93,7 +93,14 @@ def test_with_sizes_given_and_checks_off_nothing_is_read(name):
 def test_the_checks_read_once(name):
     tensors = arguments(CALLS[name], make_tensors())
     seen = reads(lambda: forward_and_backward(CALLS[name], tensors))
-    # A voxel index is built in some of them; its samples are checked, and so are those of the
-    # points where it is used.
-    calls = 2 if name == 'devoxelize_trilinear' or name == 'padded_members' else 1
+    # In these the voxel index is built too, of a batch index that the caller gives.
+    calls = 2 if name in ('devoxelize_trilinear', 'padded_members') else 1
     assert seen in ([], ['tolist'] * calls)
+
+
+@pytest.mark.parametrize('checked', [True, False])
+@pytest.mark.parametrize('name', UNSIZED)
+def test_a_batch_size_that_is_not_given_is_one_read_with_the_checks(name, checked):
+    tensors = arguments(UNSIZED[name], make_tensors())
+    with check_values(checked):
+        assert reads(lambda: forward_and_backward(UNSIZED[name], tensors)) == ['tolist']
