@@ -30,8 +30,7 @@ def hard_voxelize_reference(points: Tensor, voxel_size: list[float], low: list[f
     voxels = points.new_zeros(m * max_points, channels)
     inside = place >= 0
     voxels[place[inside]] = points[inside]
-    coors = voxel_coors_reference(unique[by_first], cells)[:, 1:].clone(
-        memory_format=torch.contiguous_format)
+    coors = voxel_coors_reference(unique[by_first], cells, False)
     num_points = starts.diff()[by_first].clamp(max=max_points).int()
     return voxels.view(m, max_points, channels), coors, num_points, place
 

@@ -34,7 +34,7 @@ def supervoxel_index(index, block, of='points'):
         raise ValueError(f'{op}: block must be 3 integers (x, y, z), not {block!r}')
     for size in block:
         check_integer(op, 'block', size)
-    b, z, y, x = voxel_coors(index.unique, list(index.grid.cells)).long().unbind(1)
+    b, z, y, x = voxel_coors(index.unique, list(index.grid.cells), True).long().unbind(1)
     cells = tuple(-(-n // size) for n, size in zip(index.grid.cells, block, strict=True))
     keys = ((b * cells[2] + z // block[2]) * cells[1] + y // block[1]) * cells[0] + x // block[0]
     grid = Grid(tuple(s * n for s, n in zip(index.grid.voxel_size, block, strict=True)),

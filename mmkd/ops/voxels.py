@@ -33,12 +33,12 @@ class VoxelIndex(NamedTuple):
     @property
     def coors(self):
         """(M, 4) int32 (b, z, y, x) of each voxel: the coordinates mmdet3d's encoders take."""
-        return voxel_coors(self.unique, list(self.grid.cells))
+        return voxel_coors(self.unique, list(self.grid.cells), True)
 
     @property
     def point_coors(self):
         """(N, 4) int32 (b, z, y, x) of each point, four times -1 outside."""
-        return voxel_coors(self.keys, list(self.grid.cells))
+        return voxel_coors(self.keys, list(self.grid.cells), True)
 
     @property
     def counts(self):
@@ -66,12 +66,15 @@ def _(points, batch_index, batch_size, voxel_size, low, cells):
     return points.new_empty(points.shape[0], dtype=torch.int64)
 
 
-def voxel_coors_reference(keys: Tensor, cells: list[int]) -> Tensor:
-    """(b, z, y, x) of linear keys, (M, 4) int32; four times -1 of a negative key."""
+def voxel_coors_reference(keys: Tensor, cells: list[int], with_sample: bool) -> Tensor:
+    """(b, z, y, x), or (z, y, x), of linear keys, int32; -1 everywhere of a negative key."""
     x, y, z = cells
     rows = keys.div(x, rounding_mode='floor')
     planes = rows.div(y, rounding_mode='floor')
-    coors = torch.stack([planes.div(z, rounding_mode='floor'), planes % z, rows % y, keys % x], 1)
+    coors = [planes % z, rows % y, keys % x]
+    if with_sample:
+        coors.insert(0, planes.div(z, rounding_mode='floor'))
+    coors = torch.stack(coors, 1)
     return torch.where(keys[:, None] < 0, -1, coors).int()
 
 
@@ -80,8 +83,8 @@ voxel_coors = torch.library.custom_op('mmkd::voxel_coors', voxel_coors_reference
 
 
 @voxel_coors.register_fake
-def _(keys, cells):
-    return keys.new_empty(keys.shape[0], 4, dtype=torch.int32)
+def _(keys, cells, with_sample):
+    return keys.new_empty(keys.shape[0], 4 if with_sample else 3, dtype=torch.int32)
 
 
 def voxel_index(points, voxel_size, point_cloud_range, batch_index=None, batch_size=None):
@@ -132,4 +135,4 @@ def dynamic_voxelize(points, voxel_size, point_cloud_range):
     grid = make_grid('dynamic_voxelize', voxel_size, point_cloud_range)
     keys = voxel_keys(points.detach(), None, 1, list(grid.voxel_size), list(grid.low),
                        list(grid.cells))
-    return voxel_coors(keys, list(grid.cells))[:, 1:]
+    return voxel_coors(keys, list(grid.cells), False)

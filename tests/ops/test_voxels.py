@@ -58,8 +58,9 @@ def test_keys_equal_the_reference(dtype, device):
     args = (points, batch, 2, list(grid.voxel_size), list(grid.low), list(grid.cells))
     keys = on(device, voxel_keys, *args)
     assert torch.equal(keys, voxel_keys_reference(*args))
-    assert torch.equal(on(device, voxel_coors, keys, list(grid.cells)),
-                       voxel_coors_reference(keys, list(grid.cells)))
+    for with_sample in (True, False):
+        assert torch.equal(on(device, voxel_coors, keys, list(grid.cells), with_sample),
+                           voxel_coors_reference(keys, list(grid.cells), with_sample))
 
 
 @pytest.mark.parametrize('size, bounds', [
@@ -216,4 +217,4 @@ def test_operators_are_well_formed(device):
     grid = make_grid('test', SIZE, RANGE)
     args = (points, None, 1, list(grid.voxel_size), list(grid.low), list(grid.cells))
     torch.library.opcheck(voxel_keys, args)
-    torch.library.opcheck(voxel_coors, (voxel_keys(*args), list(grid.cells)))
+    torch.library.opcheck(voxel_coors, (voxel_keys(*args), list(grid.cells), True))

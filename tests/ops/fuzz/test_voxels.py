@@ -33,7 +33,7 @@ def test_keys_and_index(data, n, c, dtype, grid, batch_size):
     keys = agree(voxels.voxel_keys, voxels.voxel_keys_reference, *args)
     assert keys.numel() == 0 or -1 <= keys.min() and keys.max() < batch_size * grid.per_sample()
     agree(segments._unique_index, segments.unique_index_reference, keys)
-    coors = agree(voxels.voxel_coors, voxels.voxel_coors_reference, keys, list(grid.cells))
+    coors = agree(voxels.voxel_coors, voxels.voxel_coors_reference, keys, list(grid.cells), True)
     back = ((coors[:, 0].long() * grid.cells[2] + coors[:, 1]) * grid.cells[1]
             + coors[:, 2]) * grid.cells[0] + coors[:, 3]
     assert torch.equal(torch.where(keys < 0, -1, back), keys)

@@ -23,12 +23,12 @@ Tensor voxel_keys(const Tensor& points_in, const std::optional<Tensor>& batch_in
   return keys;
 }
 
-Tensor voxel_coors(const Tensor& keys_in, const std::vector<int64_t>& cells) {
+Tensor voxel_coors(const Tensor& keys_in, const std::vector<int64_t>& cells, bool with_sample) {
   const Tensor keys = contiguous(keys_in);
-  const int64_t n = keys.size(0);
-  Tensor coors = new_output(keys, {n, 4}, ScalarType::Int);
+  const int64_t n = keys.size(0), columns = with_sample ? 4 : 3;
+  Tensor coors = new_output(keys, {n, columns}, ScalarType::Int);
   for_each(n, 16384, VoxelCoors{data<int64_t>(keys), cells[0], cells[1], cells[2],
-                                mutable_data<int32_t>(coors)});
+                                columns, mutable_data<int32_t>(coors)});
   return coors;
 }
 

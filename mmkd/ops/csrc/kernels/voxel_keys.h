@@ -65,6 +65,7 @@ struct VoxelKeys {
 struct VoxelCoors {
   const int64_t* keys;
   int64_t x, y, z;  // cells
+  int64_t columns;  // 4, or 3 without b
   int32_t* coors;
 
   MMKD_HD void operator()(int64_t i) const {
@@ -87,11 +88,11 @@ struct VoxelCoors {
   }
 
   MMKD_HD void write(int64_t i, int32_t b, int32_t cz, int32_t cy, int32_t cx) const {
-    int32_t* out = coors + i * 4;
-    out[0] = b;
-    out[1] = cz;
-    out[2] = cy;
-    out[3] = cx;
+    int32_t* out = coors + i * columns;
+    if (columns == 4) *out++ = b;
+    out[0] = cz;
+    out[1] = cy;
+    out[2] = cx;
   }
 };
 
