@@ -132,6 +132,28 @@ def test_kernel_against_reference(device, dtype):
 
 
 @pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('shift', [0., 50.])
+def test_a_corner_on_the_tested_point(device, dtype, shift):
+    """The point may come out inside by rounding although no edge of the bounding rectangle lies
+    beyond it: each of many boxes has a map of one cell to itself, with a corner there."""
+    count = 40_000
+    g = torch.Generator().manual_seed(0)
+    half = torch.rand(count, 2, generator=g, dtype=torch.float64).to(dtype) * 3 + .1
+    yaw = torch.rand(count, generator=g, dtype=torch.float64).to(dtype) * 7
+    sign = torch.randint(0, 2, (count, 2), generator=g) * 2 - 1
+    (along, across), cosine, sine = (half * sign).unbind(1), yaw.cos(), yaw.sin()
+    point = torch.full((1,), shift, dtype=dtype)
+    center = torch.stack([shift - (cosine * along - sine * across),
+                          shift - (sine * along + cosine * across)], 1)
+    boxes = torch.cat([center, half, cosine[:, None], sine[:, None]], 1)
+    case = boxes, torch.arange(count), point, point, count
+    expected = bev_mask_reference(*case)
+    assert 1000 < (expected >= 0).sum() < count - 1000
+    assert torch.equal(on(device, torch.ops.mmkd.bev_mask, *case), expected)
+
+
+@pytest.mark.parametrize('device', DEVICES)
 def test_scale_enlarges_each_box(device):
     boxes = traffic(20, device=device)
     scale = torch.linspace(.5, 2, 20, device=device)

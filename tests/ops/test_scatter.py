@@ -86,6 +86,28 @@ def test_half_types_are_summed_in_float32():
 
 
 @pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('dtype, first', [(torch.bfloat16, 250), (torch.float16, 2040)])
+def test_the_number_of_points_is_not_rounded_to_a_half_type(device, dtype, first):
+    """257 is no bfloat16, and 2049 no float16."""
+    counts = torch.arange(first, first + 90)
+    assert (counts.to(dtype).long() != counts).sum() > 30
+    ids = torch.arange(90).repeat_interleave(counts)[torch.randperm(int(counts.sum()))]
+    ones = torch.ones(len(ids), 2, dtype=dtype)
+    grad = torch.linspace(.5, 3, 180).view(90, 2).to(dtype)
+
+    def mean(features, ids, grad):
+        features = features.detach().requires_grad_()
+        out = scatter_points(features, ids, 'mean', 90)
+        return out.detach(), torch.autograd.grad(out, features, grad)[0]
+
+    out, back = on(device, mean, ones, ids, grad)
+    assert (out == 1).all()
+    assert same_bits(back, (grad.float() / counts[:, None]).to(dtype)[ids])
+    assert (on(device, segment_mean, ones, ids, 90) == 1).all()
+    assert (on(device, segment_mean, ones, ids, 90, 1e-6) == 1).all()
+
+
+@pytest.mark.parametrize('device', DEVICES)
 def test_the_first_of_equal_maxima_takes_the_gradient(device):
     features = torch.tensor([[1., 5.], [7., 5.], [7., 2.], [0., 5.]], device=device,
                             requires_grad=True)
