@@ -34,7 +34,7 @@ def softmax_kl(student: Tensor, teacher: Tensor, dim: int, tau: float = 1.,
         scale: factor of the value and the gradient.
 
     Returns:
-        Scalar, float32 (float64 if the student is float64).
+        Scalar, float32 (float64 if the student is float64); zero where there is nothing to sum.
 
     Raises:
         ValueError: if the shapes differ.
@@ -62,6 +62,8 @@ def _value_and_gradient(student, teacher, dim, tau, scale, wanted):
     # Contiguous even if the student is not, so that reshape below is a view.
     grad = student.new_empty(student.shape, dtype=dtype) if wanted else None
     g3 = grad.view(outer, length, inner) if wanted else None
+    if not student.numel():
+        return student.new_zeros((), dtype=dtype), grad
 
     limit = CHUNK_BYTES_CPU if student.device.type == 'cpu' else CHUNK_BYTES_DEVICE
     per_column = length * dtype.itemsize
