@@ -1,12 +1,13 @@
 // knn on CUDA: tiles of distances and torch's selection of the smallest; few neighbours in few
 // channels (three_nn) need no tile.
-#include "../kernels/neighbours.h"
-#include "launch.h"
+#include "few_neighbours.h"
 
 namespace mmkd {
 namespace {
 
-constexpr int64_t kTileBytes = 64 << 20;
+// A tile is written once and read several times by torch's selection: it stays in the cache of
+// every GPU that this is for (A100: 40 MB), and still is large enough to fill one.
+constexpr int64_t kTileBytes = 16 << 20;
 constexpr int64_t kFewChannels = 8;
 
 // What is selected from: distances and indices packed, or the distances themselves.
@@ -84,58 +85,6 @@ struct WriteNeighbours {
   }
 };
 
-// Few neighbours in few channels: one query each, its nearest in registers. Points (B, N, C).
-constexpr int kFew = 4;
-
-template <class T>
-struct FewNeighbours {
-  Clouds<T> in;
-  int64_t* indices;  // (B, Q, k)
-  T* distances;
-  int64_t k;
-
-  MMKD_HD void operator()(int64_t i) const {
-    const int64_t sample = i / in.queries, c = in.channels;
-    const T *query = in.query + i * c, *point = in.points + sample * in.n * c;
-    const int64_t n = i % in.queries < clamped(in.query_lengths, sample, in.queries)
-                          ? clamped(in.point_lengths, sample, in.n)
-                          : 0;
-    T best[kFew];
-    int64_t index[kFew];
-    for (int j = 0; j < kFew; ++j) {
-      best[j] = std::numeric_limits<T>::infinity();
-      index[j] = -1;
-    }
-    for (int64_t p = 0; p < n; ++p, point += c) {
-      T sum = 0;
-      for (int64_t d = 0; d < c; ++d) sum += (query[d] - point[d]) * (query[d] - point[d]);
-      if (!(sum < best[kFew - 1])) continue;
-      best[kFew - 1] = sum;
-      index[kFew - 1] = p;
-      for (int j = kFew - 1; j > 0; --j) {
-        // Strictly nearer: a tie stays behind the point of lower index.
-        const bool nearer = best[j] < best[j - 1];
-        const T distance = best[j];
-        const int64_t who = index[j];
-        best[j] = nearer ? best[j - 1] : best[j];
-        index[j] = nearer ? index[j - 1] : index[j];
-        best[j - 1] = nearer ? distance : best[j - 1];
-        index[j - 1] = nearer ? who : index[j - 1];
-      }
-    }
-    // More than kFew are asked for only of clouds without points.
-    for (int64_t j = 0; j < k; ++j) {
-      indices[i * k + j] = -1;
-      distances[i * k + j] = std::numeric_limits<T>::infinity();
-    }
-    for (int j = 0; j < kFew; ++j) {
-      if (j >= k) break;
-      indices[i * k + j] = index[j];
-      distances[i * k + j] = best[j];
-    }
-  }
-};
-
 struct Output {
   Tensor indices, distances;  // (B, Q, k)
   int64_t k;
@@ -167,14 +116,25 @@ void select(const Device& device, const Clouds<double>& in, const Output& out, i
       mutable_data<double>(out.distances), in.n, kept, out.k, in.queries, first, groups});
 }
 
+template <class T, int kChannels>
+void search_few(const Device& device, const Clouds<T>& in, const Output& out) {
+  // Enough threads for every multiprocessor: with few queries several threads for each.
+  constexpr int64_t enough = 1 << 17;
+  const int64_t samples = out.indices.size(0);
+  int lanes = 1;
+  while (lanes < kWarp && samples * in.queries * lanes < enough) lanes *= 2;
+  const int64_t together = kBlockThreads / lanes, groups = (in.queries + together - 1) / together;
+  for_each_block(device, samples * groups,
+                 FewNeighbours<T, kChannels>{in, mutable_data<int64_t>(out.indices),
+                                             mutable_data<T>(out.distances), out.k, groups, lanes});
+}
+
 template <class T>
 void search(const Device& device, Clouds<T> in, const Tensor& points, const Output& out) {
-  if (in.n == 0 || (out.k <= kFew && in.channels <= kFewChannels)) {
-    for_each(device, out.indices.size(0) * in.queries,
-             FewNeighbours<T>{in, mutable_data<int64_t>(out.indices),
-                              mutable_data<T>(out.distances), out.k});
-    return;
-  }
+  // More than kFew are written only where there is nothing to find.
+  if (in.channels <= 3 && (out.k <= kFew || in.n == 0)) return search_few<T, 3>(device, in, out);
+  if (in.n == 0 || (out.k <= kFew && in.channels <= kFewChannels))
+    return search_few<T, kFewChannels>(device, in, out);
   // Neighbouring threads have neighbouring points.
   const Tensor by_channel = contiguous(torch::stable::transpose(points, 1, 2));
   in.points = data<T>(by_channel);

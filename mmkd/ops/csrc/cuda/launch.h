@@ -75,7 +75,7 @@ __device__ void each_thread(const F& f) {
 }
 
 template <class F>
-__global__ void for_each_block_kernel(F f) {
+__global__ void __launch_bounds__(kBlockThreads) for_each_block_kernel(F f) {
   __shared__ typename F::Shared shared;
   f(int64_t(blockIdx.x), shared);
 }
