@@ -22,7 +22,7 @@ def cloud(seed, *shape, levels=None, dtype=torch.float32):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('dtype', WIDE)
 @pytest.mark.parametrize('levels', [None, 9])
-@pytest.mark.parametrize('n', [1024, 1025, 2049, 4097, 8193, 9001, 16_385, 40_000, 66_000])
+@pytest.mark.parametrize('n', [1024, 1025, 2049, 4097, 8193, 9001, 16_385, 140_000])
 def test_furthest_points(device, dtype, levels, n):
     points = cloud(n, 2, n, 3, levels=levels, dtype=dtype)
     points[0, n // 2] = float('nan')

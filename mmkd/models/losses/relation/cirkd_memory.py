@@ -176,12 +176,13 @@ class CIRKDMemoryLoss(nn.Module):
         Returns:
             Slots of the pixel queue and of the region queue, equal on all ranks.
         """
-        # One entry per image and class present: what this rank has to offer.
-        entries = [(image, label) for image in range(len(classes))
-                   for label in classes[image].unique().tolist() if label >= 0]
-        members = [(classes[image] == label).nonzero()[:, 0] for image, label in entries]
-        table = classes.new_tensor([[label, len(m)] for (_, label), m in
-                                    zip(entries, members, strict=True)]).view(-1, 2)
+        # One entry per image and class present: what this rank has to offer. The pixels of an
+        # entry are a run of `order`.
+        image = torch.arange(len(classes), device=classes.device)[:, None]
+        owner = torch.where(classes >= 0, image * self.num_classes + classes, -1).flatten()
+        order = owner.argsort(stable=True)[(owner < 0).sum():]
+        entries, counts = owner[order].unique_consecutive(return_counts=True)
+        table = torch.stack([entries % self.num_classes, counts], 1)
         if not self.training:
             return self._draw_slots(table)
 
@@ -192,20 +193,24 @@ class CIRKDMemoryLoss(nn.Module):
             self._in_step = True
         table, offset = gather_rows(table)
         width = min(self.pixel_update_freq, self.pixel_queue.shape[1])
-        picks = table.new_zeros(len(table), width)
+        picks = torch.zeros(len(table), width, dtype=torch.long)
         for k, count in enumerate(table[:, 1].tolist()):
             chosen = torch.randperm(count)[:width]
-            picks[k, :len(chosen)] = chosen.to(picks.device)
+            picks[k, :len(chosen)] = chosen
+        picks = picks.to(table.device)
         slots = self._draw_slots(table)
         broadcast(picks, *slots)
 
-        regions = keys.new_zeros(len(entries), keys.shape[2])
-        pixels = keys.new_zeros(len(entries), width, keys.shape[2])
-        for k, ((image, _), m) in enumerate(zip(entries, members, strict=True)):
-            regions[k] = keys[image, m].mean(0)
-            pick = picks[offset + k, :len(m)]
-            pixels[k, :len(pick)] = keys[image, m[pick] if self.queue_rule == 'class_pure'
-                                         else pick]
+        picks = picks[offset:offset + len(entries)]
+        if self.queue_rule == 'class_pure':
+            pixels = order[(counts.cumsum(0) - counts)[:, None] + picks]
+        else:
+            pixels = (entries // self.num_classes * keys.shape[1])[:, None] + picks
+        keys = keys.flatten(0, 1)
+        pixels = keys[pixels]
+        # index_add_ would add in another order each time on a GPU. (unsafe: no check that lengths
+        # are positive, which fails where there is none.)
+        regions = torch.segment_reduce(keys[order], 'mean', lengths=counts, axis=0, unsafe=True)
         regions = F.normalize(gather_rows(regions)[0], dim=1)
         pixels = F.normalize(gather_rows(pixels)[0], dim=2)
         self._push(table, regions, pixels)
