@@ -19,20 +19,46 @@ def mmcv_dynamic_voxelize(points):
     return lambda: layer(points)
 
 
+def sort_keys(keys):
+    """The best of plain PyTorch: distinct keys, each point's, the points of each, how many."""
+    found, order = keys.sort()
+    unique, inverse, counts = found.unique_consecutive(return_inverse=True, return_counts=True)
+    return unique, torch.empty_like(inverse).scatter_(0, order, inverse), order, counts
+
+
+def key_and_sort(points):
+    """The same of points: one key of each in float32, as mmcv has it."""
+    low, size = (torch.tensor(v, device=points.device) for v in
+                 (NUSCENES_RANGE[:3], NUSCENES_VOXEL))
+    x, y, z = [round((NUSCENES_RANGE[i + 3] - NUSCENES_RANGE[i]) / NUSCENES_VOXEL[i])
+               for i in range(3)]
+    cell = ((points[:, :3] - low) / size).floor().long()
+    inside = ((cell >= 0) & (cell < torch.tensor([x, y, z], device=points.device))).all(1)
+    keys = (cell[:, 2] * y + cell[:, 1]) * x + cell[:, 0]
+    return sort_keys(torch.where(inside, keys, -1))
+
+
 def index_cases(points, size):
     coors = dynamic_voxelize(points, NUSCENES_VOXEL, NUSCENES_RANGE)
     keys = voxel_index(points, NUSCENES_VOXEL, NUSCENES_RANGE).keys
+
+    def unique_rows():
+        return coors.unique(dim=0, return_inverse=True, return_counts=True)
+
+    def whole_index():
+        return voxel_index(points, NUSCENES_VOXEL, NUSCENES_RANGE)
     return [
         Case('voxel coordinates', size,
              lambda: dynamic_voxelize(points, NUSCENES_VOXEL, NUSCENES_RANGE),
              mmcv_dynamic_voxelize(points), 'mmcv dynamic_voxelize', 1.0),
         Case('unique voxels, inverse, order', size, lambda: unique_index(keys),
-             lambda: coors.unique(dim=0, return_inverse=True, return_counts=True),
-             'torch.unique(dim=0), as in mmcv', 0.01),
-        Case('voxel_index in all', size,
-             lambda: voxel_index(points, NUSCENES_VOXEL, NUSCENES_RANGE),
-             lambda: coors.unique(dim=0, return_inverse=True, return_counts=True),
-             'torch.unique(dim=0) alone', 0.02)]
+             unique_rows, 'torch.unique(dim=0), as in mmcv', 0.01),
+        Case('unique voxels, inverse, order', size, lambda: unique_index(keys),
+             lambda: sort_keys(keys), 'sort of one key, unique_consecutive', 0.4),
+        Case('voxel_index in all', size, whole_index, unique_rows, 'torch.unique(dim=0) alone',
+             0.02),
+        Case('voxel_index in all', size, whole_index, lambda: key_and_sort(points),
+             'eager keys, sort, unique_consecutive')]
 
 
 def differentiable(function, features):
@@ -45,6 +71,15 @@ def differentiable(function, features):
             lambda: torch.autograd.grad(out, leaf, grad, retain_graph=True))
 
 
+def mean_matrix(where, counts, m):
+    """(M, N) sparse: its product with (N, C) features is the mean of each voxel."""
+    order = where.argsort(stable=True)
+    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])[:m + 1]
+    order = order[:starts[-1]]
+    values = (1. / counts.clamp(min=1))[where[order]].float()
+    return torch.sparse_csr_tensor(starts, order, values, (m, len(where)))
+
+
 def scatter_cases(points, size):
     """As inside a network: with gradients, the index made before."""
     index = voxel_index(points, NUSCENES_VOXEL, NUSCENES_RANGE)
@@ -52,24 +87,35 @@ def scatter_cases(points, size):
     m = len(index.unique)
     # The usual formulation has no row for the points outside: one more voxel takes them.
     where = torch.where(index.inverse < 0, m, index.inverse)
-    counts = torch.bincount(where, minlength=m + 1).clamp(min=1)[:, None]
+    counts = torch.bincount(where, minlength=m + 1)
+    matrix, inside = mean_matrix(where, counts, m), index.order[:index.starts[-1]]
+    counts = counts.clamp(min=1)[:, None]
     moved = (features.numel() + m * CHANNELS) * features.element_size()
 
     def mean(x):
         return x.new_zeros(m + 1, CHANNELS).index_add(0, where, x)[:m] / counts[:m]
 
+    def product(x):
+        return torch.sparse.mm(matrix, x)
+
     def largest(x):
         return x.new_zeros(m + 1, CHANNELS).scatter_reduce(
             0, where[:, None].expand_as(x), x, 'amax', include_self=False)[:m]
+
+    def sorted_largest(x):
+        return torch.segment_reduce(x[inside], 'max', offsets=index.starts, axis=0)
+    others = {'mean': (('index_add', mean, (None, None), 1.5),
+                       ('product with a sparse matrix made before', product, (None, None), None)),
+              'max': (('scatter_reduce', largest, (None, 0.12), None),
+                      ('gather by order, segment_reduce', sorted_largest, (None, None), None))}
     cases = []
-    for reduce, theirs, name, targets in (('mean', mean, 'index_add', (None, None)),
-                                          ('max', largest, 'scatter_reduce', (None, 0.12))):
+    for reduce, usual in others.items():
         ours = differentiable(lambda x, r=reduce: scatter_points(x, index, r), features)
-        usual = differentiable(theirs, features)
-        for which, direction in enumerate(('forward', 'backward')):
-            cases.append(Case(f'{reduce} {CHANNELS} ch, {direction}', size, ours[which],
-                              usual[which], name, targets[which], moved,
-                              1.5 if reduce == 'mean' else None))
+        for name, function, targets, memcpy_target in usual:
+            theirs = differentiable(function, features)
+            for which, direction in enumerate(('forward', 'backward')):
+                cases.append(Case(f'{reduce} {CHANNELS} ch, {direction}', size, ours[which],
+                                  theirs[which], name, targets[which], moved, memcpy_target))
     return cases
 
 

@@ -51,18 +51,31 @@ struct Digits {
 
   template <class Item, class Id>
   void sort(Item* items, Item* other, int64_t n, const Id& id_of) const {
-    const uint64_t mask = (uint64_t(1) << width) - 1;
-    std::vector<int64_t> next(mask + 1);
-    for (int pass = 0; pass < count; ++pass) {
-      const auto digit = [&](const Item& item) {
-        return (uint64_t(id_of(item)) >> (pass * width)) & mask;
-      };
-      std::fill(next.begin(), next.end(), 0);
-      for (int64_t i = 0; i < n; ++i) ++next[digit(items[i])];
+    if (count == 2)  // most grids; with the number known, both are counted in one pass
+      sort_digits<2>(items, other, n, id_of);
+    else
+      for (int pass = 0; pass < count; ++pass, std::swap(items, other))
+        sort_digits<1>(items, other, n, [&](const Item& item) {
+          return uint64_t(id_of(item)) >> (pass * width);
+        });
+  }
+
+  template <int passes, class Item, class Id>
+  void sort_digits(Item* items, Item* other, int64_t n, const Id& id_of) const {
+    const uint64_t values = uint64_t(1) << width;
+    std::vector<int64_t> next(values * passes, 0);
+    for (int64_t i = 0; i < n; ++i) {
+      const uint64_t id = id_of(items[i]);
+      for (int pass = 0; pass < passes; ++pass)
+        ++next[pass * values + (id >> (pass * width) & (values - 1))];
+    }
+    for (int pass = 0; pass < passes; ++pass, std::swap(items, other)) {
+      int64_t* start = next.data() + pass * values;
       int64_t total = 0;
-      for (int64_t& start : next) total += std::exchange(start, total);
-      for (int64_t i = 0; i < n; ++i) other[next[digit(items[i])]++] = items[i];
-      std::swap(items, other);
+      for (uint64_t value = 0; value < values; ++value)
+        total += std::exchange(start[value], total);
+      for (int64_t i = 0; i < n; ++i)
+        other[start[uint64_t(id_of(items[i])) >> (pass * width) & (values - 1)]++] = items[i];
     }
   }
 
@@ -76,7 +89,7 @@ struct Digits {
 template <class Item, class Index, class Make, class Id>
 void bucket_sort(const Index* ids, int64_t n, int64_t limit, int64_t count, int id_bits,
                  Item* items, Item* other, const Make& make, const Id& id_of) {
-  const int top = std::min({11, id_bits, bit_length(count / 4096)});
+  const int top = std::min({11, id_bits, bit_length(count / 2048)});
   const int64_t buckets = int64_t(1) << top;
   const auto bucket_of = [=](int64_t id) {
     return uint64_t(id) < uint64_t(limit) ? id >> (id_bits - top) : buckets;
