@@ -25,13 +25,14 @@ def row(case):
 
 
 def growth_rows(cases):
-    """One line per operator that was timed at several sizes."""
-    names = list(dict.fromkeys(case['name'] for case in cases))
-    for name in names:
-        sizes = {case['scale']: case for case in cases if case['name'] == name}
+    """One line for each operator, and what it is compared with, at several sizes."""
+    rows = list(dict.fromkeys((case['name'], case['baseline']) for case in cases))
+    for row_of in rows:
+        sizes = {case['scale']: case for case in cases
+                 if (case['name'], case['baseline']) == row_of}
         if len(sizes) < 2 or 1 not in sizes:
             continue
-        cells = [name]
+        cells = list(row_of)
         for scale in (4, 16):
             case = sizes.get(scale)
             if case is None:
@@ -61,7 +62,7 @@ def render(report):
     growth = list(growth_rows(report['cases']))
     if growth:
         lines += ['', '### Growth with the number of points', '',
-                  '| operator | ms at 4 x the points | ratio to theirs | ms at 16 x the points '
-                  '| ratio to theirs |',
-                  '|---|---|---|---|---|', *growth]
+                  '| operator | compared with | ms at 4 x the points | ratio to theirs '
+                  '| ms at 16 x the points | ratio to theirs |',
+                  '|---|---|---|---|---|---|', *growth]
     return '\n'.join(lines) + '\n'

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 
 class Case(NamedTuple):
-    """One operator at one size, ours and what users run today.
+    """One operator at one size, ours and one other way: what users run today, and in a further case
+    the best that one would write in plain PyTorch (or has in scipy).
 
     Attributes:
         name: e.g. 'hard_voxelize'.
@@ -14,6 +15,7 @@ class Case(NamedTuple):
         target: largest ratio ours / theirs that is good enough, or None.
         bytes_moved: bytes that any implementation must read and write: the memcpy floor.
         memcpy_target: largest multiple of a memcpy of these bytes, or None.
+        grows: whether it is timed at several times the points, too.
     """
     name: str
     size: str
@@ -23,3 +25,4 @@ class Case(NamedTuple):
     target: float | None = None
     bytes_moved: int | None = None
     memcpy_target: float | None = None
+    grows: bool = True
