@@ -19,9 +19,10 @@ def mmcv_dynamic_voxelize(points):
     return lambda: layer(points)
 
 
-def sort_keys(keys):
-    """The best of plain PyTorch: distinct keys, each point's, the points of each, how many."""
-    found, order = keys.sort()
+def sort_keys(keys, stable=False):
+    """The best of plain PyTorch: distinct keys, each point's, the points of each, how many. Only
+    a stable sort gives the points of a voxel in their order, as ours does."""
+    found, order = keys.sort(stable=stable)
     unique, inverse, counts = found.unique_consecutive(return_inverse=True, return_counts=True)
     return unique, torch.empty_like(inverse).scatter_(0, order, inverse), order, counts
 
@@ -55,6 +56,9 @@ def index_cases(points, size):
              unique_rows, 'torch.unique(dim=0), as in mmcv', 0.01),
         Case('unique voxels, inverse, order', size, lambda: unique_index(keys),
              lambda: sort_keys(keys), 'sort of one key, unique_consecutive', 0.4),
+        Case('unique voxels, inverse, order', size, lambda: unique_index(keys),
+             lambda: sort_keys(keys, True), 'stable sort of one key, unique_consecutive', 0.4,
+             grows=False),
         Case('voxel_index in all', size, whole_index, unique_rows, 'torch.unique(dim=0) alone',
              0.02),
         Case('voxel_index in all', size, whole_index, lambda: key_and_sort(points),

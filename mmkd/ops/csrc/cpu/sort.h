@@ -133,19 +133,21 @@ template <class Index, class F>
 void with_sorted(const Index* ids, int64_t n, int64_t limit, int64_t* order, int64_t* scratch,
                  const F& f) {
   const Chunks chunks(n);
-  std::vector<int64_t> counts(chunks.count, 0), largest(chunks.count, 0);
+  std::vector<int64_t> counts(chunks.count, 0);
+  std::vector<uint64_t> bits(chunks.count, 0);  // of any id
   chunks.each([&](int64_t c, int64_t begin, int64_t end) {
-    int64_t count = 0, most = 0;
+    uint64_t valid_ids = 0, any = 0;
     for (int64_t i = begin; i < end; ++i) {
-      const bool valid = ids[i] >= 0 && ids[i] < limit;
-      count += valid;
-      most = valid ? std::max<int64_t>(most, ids[i]) : most;
+      // 1 where 0 <= id < limit, without a comparison: so the compiler does several at a time.
+      const uint64_t id = int64_t(ids[i]), valid = ((id - uint64_t(limit)) & ~id) >> 63;
+      valid_ids += valid;
+      any |= id & (0 - valid);
     }
-    counts[c] = count;
-    largest[c] = most;
+    counts[c] = valid_ids;
+    bits[c] = any;
   });
   const int64_t count = std::accumulate(counts.begin(), counts.end(), int64_t(0));
-  const int id_bits = bit_length(*std::max_element(largest.begin(), largest.end()));
+  const int id_bits = bit_length(*std::max_element(bits.begin(), bits.end()));
   const int position_bits = bit_length(n);
   if (id_bits + position_bits <= 64) {
     const uint64_t mask = (uint64_t(1) << position_bits) - 1;
