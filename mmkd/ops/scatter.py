@@ -18,7 +18,7 @@ from .segments import csr_index
 from .voxels import VoxelIndex
 
 
-def as_segments(op, index, length, num_segments, name='index'):
+def as_segments(op, index, length, num_segments, name='index', number='num_voxels'):
     """(inverse, order, starts) of a VoxelIndex or of a vector of ids."""
     if isinstance(index, VoxelIndex):
         if num_segments is not None:
@@ -29,9 +29,9 @@ def as_segments(op, index, length, num_segments, name='index'):
         return index.inverse, index.order, index.starts
     check_tensor(op, name, index, ('N' if length is None else length,), INDEX)
     if num_segments is None:
-        raise ValueError(f'{op}: ids need their number (num_voxels or num_segments), which the '
-                         'largest of them does not tell')
-    check_integer(op, 'the number of segments', num_segments, 0)
+        raise ValueError(f'{op}: {name} is a tensor of ids, which needs {number}: the largest of '
+                         'them does not tell how many there are')
+    check_integer(op, number, num_segments, 0)
     check_ranges(op, (name, index, -1, num_segments))
     inverse = index.long()
     if not values_are_checked():
@@ -118,7 +118,7 @@ def segment_mean(features, ids, num_segments, eps=0.):
     check_tensor(op, 'features', features, ('N', 'C'))
     if check_floats(op, 'eps', (eps,), 1)[0] < 0:
         raise ValueError(f'{op}: eps must not be negative, but is {eps}')
-    parts = as_segments(op, ids, features.shape[0], num_segments, name='ids')
+    parts = as_segments(op, ids, features.shape[0], num_segments, 'ids', 'num_segments')
     check_same_device(op, features=features, ids=parts[0])
     if not eps:
         return segment_sum(features, *parts, True)

@@ -102,7 +102,7 @@ def voxel_index(points, voxel_size, point_cloud_range, batch_index=None, batch_s
         point_cloud_range: (x_min, y_min, z_min, x_max, y_max, z_max) in metres.
         batch_index: (N,) sample of each point; points need not be sorted by it.
         batch_size: number of samples. By default one more than the largest index: pass it
-            where the last samples may be empty, and to avoid waiting for a GPU.
+            where the last samples may be empty, and to read nothing (see check_values).
 
     Returns:
         VoxelIndex: to be given to :func:`scatter_points`, :func:`gather_voxels`,
