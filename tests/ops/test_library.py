@@ -1,5 +1,6 @@
 """Building, finding and loading the kernels."""
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,8 @@ def test_without_a_compiler_the_reference_runs_and_says_so_once(tmp_path):
 
 def test_a_compiler_that_fails_is_no_crash(tmp_path):
     done = python('import mmkd.ops as o; print(o.has_kernel("voxel_keys"))', CXX='false',
-                  MMKD_CACHE=str(tmp_path), CUDA_HOME=str(tmp_path))
+                  PATH=os.path.dirname(shutil.which('false')), MMKD_CACHE=str(tmp_path),
+                  CUDA_HOME=str(tmp_path))
     assert done.stdout.strip() == 'False'
     assert '`false' in done.stderr and 'PyTorch reference' in done.stderr
     assert not list(tmp_path.rglob('mmkd_ops_cpu*.so'))

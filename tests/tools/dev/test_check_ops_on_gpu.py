@@ -1,5 +1,4 @@
 """What the check of the operators on a GPU makes of what its steps print."""
-import re
 import sys
 import time
 
@@ -90,12 +89,7 @@ def test_only_initcheck_watches_the_kernels_of_others(options, kernels):
 
 
 def test_what_the_sanitizers_run_is_there():
-    for name in check.SANITIZED:
-        path, _, function = name.partition('::')
-        assert (check.ROOT / path).exists()
-        if function:
-            text = (check.ROOT / path).read_text()
-            assert re.search(rf"'device', DEVICES\)\n(@.*\n)*(.*\n)?def {function}\(", text), name
+    assert all((check.ROOT / path).exists() for path in check.SANITIZED)
 
 
 def test_only_what_is_wanted_runs(tmp_path):
