@@ -20,7 +20,9 @@ def wanted_libraries(choice):
         return []
     if choice:
         return [('emulated' if 'emulated' in choice else 'cpu', 'sanitized' in choice)]
-    return [('cpu', False)] + [('cuda', False)] * (torch.version.cuda is not None)
+    # Without a GPU in sight a CUDA build of torch is not a reason to compile for minutes.
+    on_gpu = torch.version.cuda is not None and torch.cuda.device_count() > 0
+    return [('cpu', False)] + [('cuda', False)] * on_gpu
 
 
 def load():
