@@ -63,3 +63,10 @@ def test_a_compiler_that_fails_is_no_crash(tmp_path):
 def test_an_unknown_choice_is_refused():
     with pytest.raises(ValueError, match='reference'):
         library.wanted_libraries('fast')
+
+
+@pytest.mark.parametrize(('gpus', 'kinds'), [(0, ['cpu']), (2, ['cpu', 'cuda'])])
+def test_cuda_is_compiled_at_the_import_only_where_a_gpu_is(monkeypatch, gpus, kinds):
+    monkeypatch.setattr(torch.version, 'cuda', '13.0')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
+    assert [kind for kind, _ in library.wanted_libraries('')] == kinds

@@ -34,6 +34,8 @@ SANITIZERS = ('memcheck', 'racecheck', 'synccheck', 'initcheck')
 STEPS = ('build-cpu', 'build-cuda', 'tests', *SANITIZERS, 'benchmark')
 #: What the sanitizers run: every kernel on a few awkward inputs, and on more than one block
 SANITIZED = ('tests/ops/fuzz', 'tests/ops/test_ends_of_chunks.py')
+#: mmkd need not be installed; the benchmark, a script, would need that otherwise
+PATHS = {'PYTHONPATH': os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))}
 EXAMPLES = '3'  # of each fuzz test: launches that the sanitizers slow down
 FOUND = 66  # exit code of a sanitizer that has something to report
 
@@ -108,7 +110,7 @@ def run(step, logs):
     with open(path, 'w') as log:
         process = subprocess.Popen(
             list(map(str, step.command)), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-            env=os.environ | step.environment, start_new_session=True)
+            env=os.environ | PATHS | step.environment, start_new_session=True)
         try:
             code = process.wait(step.limit)
         except subprocess.TimeoutExpired:
