@@ -40,6 +40,14 @@ def test_the_last_point_is_furthest(device):
 
 
 @pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('n', [8700, 17_000, 140_000])
+def test_equally_far_points_of_one_thread(device, n):
+    points = torch.zeros(1, n, 3)
+    points[0, [n - 1 - 4096, n - 1], 1] = 7  # threads of a block and of a cluster have both
+    assert on(device, torch.ops.mmkd.furthest_points, points, 3).tolist() == [[0, n - 4097, 0]]
+
+
+@pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('n', [1025, 2049, 4500])
 def test_furthest_rows(device, n):
     matrix = cloud(n, 1, n, n, levels=400)

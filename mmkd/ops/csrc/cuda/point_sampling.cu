@@ -96,6 +96,7 @@ struct FurthestPoints {
   MMKD_BLOCK void update(int64_t sample, typename Distances<T>::Taken taken, int t, Mine& mine,
                          T* __restrict__ near) const {
     T far = T(-1);
+    mine.in_memory = 0;
     MMKD_UNROLL
     for (int s = 0; s < kHeld; ++s) {
       const T distance = distances.distance(taken, mine.point[s], s * Team::kThreads + t);
@@ -120,7 +121,7 @@ struct FurthestPoints {
     MMKD_UNROLL
     for (int s = kHeld - 1; s >= 0; --s)
       if (mine.near[s] == mine.far) index = s * Team::kThreads + t;
-    return mine.far == T(-1) ? 0 : index;
+    return index;
   }
 
   MMKD_BLOCK void operator()(int64_t sample, Shared& shared) const {
