@@ -31,9 +31,11 @@ def index_of_coors(op, coors):
     A row with a negative entry belongs to none; so do all where the coordinates are more cells
     than an int64 can number, which is refused where values are checked.
     """
-    wide = coors.long()
-    # One row more, so that there is a largest coordinate where there is no row.
-    sizes = torch.cat([wide, wide.new_zeros(1, wide.shape[1])]).amax(0).clamp(max=INT64_MAX - 1) + 1
+    wide = rows = coors.long()
+    if torch.compiler.is_compiling() or not len(wide):
+        # One row more, so that there is a largest coordinate where there may be no row.
+        rows = torch.cat([wide, wide.new_zeros(1, wide.shape[1])])
+    sizes = rows.amax(0).clamp(0, INT64_MAX - 1) + 1
     if values_are_checked():
         _check_cells(op, sizes)
     keys = wide[:, 0]
