@@ -1,11 +1,10 @@
-// knn on the CPU: blocks of points against a few queries at a time, so that both stay in the
-// cache; each query keeps the candidates below its k-th distance so far.
+// knn on the CPU: a tree in three dimensions. In others blocks of points against a few queries at
+// a time, so that both stay in the cache; each query keeps the candidates below its k-th distance
+// so far.
 #include <algorithm>
 #include <utility>
 
-#include "../kernels/neighbours.h"
-#include "sort.h"
-#include "vectors.h"
+#include "knn_tree.h"
 
 namespace mmkd {
 namespace {
@@ -13,23 +12,6 @@ namespace {
 constexpr int kRows = 4;        // queries whose distances are computed together
 constexpr int kGroup = 64;      // queries that share some points in the cache
 constexpr int kCache = 131072;  // bytes of these points
-
-// Candidates, ordered by distance and then by index.
-struct PackedCandidate {
-  using Distance = float;
-  static int64_t make(float distance, int64_t index) { return pack(distance, index); }
-  static void read(int64_t c, int64_t& index, float& distance) { unpack(c, index, distance); }
-};
-struct PairCandidate {
-  using Distance = double;
-  static std::pair<double, int64_t> make(double distance, int64_t index) {
-    return {distance, index};
-  }
-  static void read(const std::pair<double, int64_t>& c, int64_t& index, double& distance) {
-    distance = c.first;
-    index = c.second;
-  }
-};
 
 // out[r][p] = sum over channels of (query r - point p)^2, for `blocks` blocks of kLanes points;
 // a block holds kLanes values of channel 0, then of channel 1, ...
@@ -164,6 +146,8 @@ void search(const T* query, int64_t queries, const T* points, int64_t n, int64_t
   constexpr int lanes = kLanes<T>;
   const int64_t blocks = (n + lanes - 1) / lanes, kept = std::min(k, n);
   if (kept == 0 || queries == 0) return;
+  if (channels == 3 && queries >= kTreeQueries && n >= kTreePoints && k <= kTreeNeighbours)
+    return search_tree(query, queries, points, n, k, indices, squares);
   auto stored = uninitialized<T>(blocks * lanes * channels + 1);
   into_blocks(points, n, channels, stored.get());
   const int64_t fit = kCache / (64 * std::max<int64_t>(1, channels));
