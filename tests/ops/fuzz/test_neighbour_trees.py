@@ -92,7 +92,7 @@ def test_ball_query(device, kind, b, n, samples, dtype, low, wide, seed):
 
 @pytest.mark.parametrize('count', [1, 2, 5])
 def test_threads_do_not_matter(count):
-    points, centers = cloud('clusters', 2, 20_000, 0), cloud('clusters', 2, 1500, 1)
+    points, centers = cloud('clusters', 1, 9000, 0), cloud('clusters', 1, 1100, 1)
     near, far = knn_reference(centers, points, 4, None, None)
     first = ball_query_reference(centers, points, 0., 1e-3, 8)
     with threads(count):
