@@ -41,10 +41,13 @@ class BEVMask(NamedTuple):
         Returns:
             Tensor: (B, Y, X, ...) of the dtype of ``values``.
         """
-        values = values.detach()
-        # The background is the row behind the last box, which index -1 finds.
-        return torch.cat([values, values.new_full((1, *values.shape[1:]), background)])[
-            self.instance]
+        return _painted(self.instance, values, background)
+
+
+def _painted(instance, values, background):
+    values = values.detach()
+    # The background is the row behind the last box, which index -1 finds.
+    return torch.cat([values, values.new_full((1, *values.shape[1:]), background)])[instance]
 
 
 def bev_mask_reference(boxes: Tensor, batch_index: Tensor | None, xs: Tensor, ys: Tensor,
@@ -177,5 +180,5 @@ def boxes_to_bev_mask(boxes, point_cloud_range, grid_size, batch_index=None, bat
         check_tensor(OP, 'labels', labels, (len(boxes),), INDEX)
         check_same_device(OP, boxes=boxes, labels=labels)
     instance = _bev_mask(_footprints(boxes, scale), batch_index, *positions, batch_size)
-    result = BEVMask(instance >= 0, instance, None)
-    return result if labels is None else result._replace(label=result.paint(labels.long(), -1))
+    label = None if labels is None else _painted(instance, labels.long(), -1)
+    return BEVMask(instance >= 0, instance, label)

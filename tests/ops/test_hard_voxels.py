@@ -108,7 +108,7 @@ def test_more_cells_than_32_bits_number(device):
     torch.zeros(0, 4), torch.full((5, 3), 100.), torch.full((3, 3), float('nan')),
     torch.full((3, 3), float('inf')), torch.full((3, 3), 3e38)])
 def test_nothing_inside(device, points):
-    points = points.to(device).requires_grad_()
+    points = points.to(device, copy=True).requires_grad_()
     voxels, coors, counts = hard_voxelize(points, SIZE, RANGE, 3, 10)
     assert voxels.shape == (0, 3, points.shape[1])
     assert coors.shape == (0, 3) and counts.shape == (0,)
