@@ -1,5 +1,5 @@
 """Distillers, connectors and losses; importing this registers them all."""
-from . import connectors, losses
+from . import bev, connectors, losses
 from .distillers import OfflineDistiller
 
-__all__ = ['OfflineDistiller', 'connectors', 'losses']
+__all__ = ['OfflineDistiller', 'bev', 'connectors', 'losses']

@@ -27,6 +27,7 @@ FRAGMENTS = [path for path in ALL if path.startswith(tuple(
 STUDENTS = found('_base_/students/*.py')
 DET_STUDENTS = [path for path in STUDENTS if '_coco' in path or '_voc0712' in path]
 TEACHERS = found('_base_/teachers/*.py')
+DETECTORS = found('detectors/*/*.py')  # of mmkd's own; they distil nothing
 LEAVES = found('seg/*/*.py', 'det/*/*.py', 'det3d/*/*.py')
 DEMO = found('demo/**/*.py')  # run as a whole by `make demo` and its test
 COMPARISONS = found('comparisons/**/*.py')  # a teacher there may need a package of its own

@@ -4,15 +4,16 @@ Two official forms are recorded, which differ in the rounding of the lower bound
 the gradients of loss = sum(bev * out_weight)) takes it from the center of the first cell, v2
 (ranks, intervals, ``bev_v2_reference``) from the configuration.
 
-mmkd has no class for the camera geometry yet: it is computed here, in float64. A point that lies on
-the border of a cell falls to the side that the last bit says, so the index is built from the
-recorded geometry, and from the one computed here where none is recorded.
+The geometry is that of mmkd's view transformer, in float64. A point that lies on the border of a
+cell falls to the side that the last bit says, so the index is built from the recorded geometry,
+and from the one computed here where none is recorded.
 """
 import math
 
 import numpy as np
 import torch
 
+from mmkd.models.bev.geometry import CameraMatrices
 from mmkd.ops import bev_pool, bev_pool_index
 from tests.golden.case import Outcome, gradient
 from tests.golden.files import CaseError
@@ -82,13 +83,22 @@ def ego_points(case):
     frustum, rots, trans, intrins, post_rots, post_trans = (
         case.input(name).detach().double()
         for name in ('frustum', 'rots', 'trans', 'intrins', 'post_rots', 'post_trans'))
+    mixed = post_rots - torch.eye(3).double()
+    if mixed[..., 2, :].any() or mixed[..., :2, 2].any() or post_trans[..., 2].any():
+        raise CaseError(f'{case.name}: post_rots and post_trans must move pixels alone')
+    cameras = CameraMatrices(
+        four_by_four(intrins), four_by_four(rots, trans).inverse(),
+        four_by_four(post_rots, post_trans), torch.eye(4).double().expand(len(rots), 4, 4))
+    return cameras.points(frustum[..., :2], frustum[..., 2])
 
-    def rotate(matrix, points):
-        return torch.einsum('bnij,bndhwj->bndhwi', matrix, points)
 
-    points = rotate(post_rots.inverse(), frustum - post_trans[:, :, None, None, None])
-    points = torch.cat([points[..., :2] * points[..., 2:], points[..., 2:]], -1)
-    return rotate(rots @ intrins.inverse(), points) + trans[:, :, None, None, None]
+def four_by_four(linear, shift=None):
+    """(..., 4, 4) of (..., 3, 3) and (..., 3)."""
+    matrix = torch.eye(4, dtype=linear.dtype).repeat(*linear.shape[:-2], 1, 1)
+    matrix[..., :3, :3] = linear
+    if shift is not None:
+        matrix[..., :3, 3] = shift
+    return matrix
 
 
 def pool(case, depth, index):

@@ -1,0 +1,116 @@
+"""BEVDet: 3D boxes from several cameras by a map seen from above.
+
+Huang et al., "BEVDet: High-performance Multi-camera 3D Object Detection in Bird-Eye-View", 2021.
+"""
+from mmdet3d.models.detectors import CenterPoint
+from mmdet3d.registry import MODELS as MMDET3D_MODELS
+from mmengine.config import ConfigDict
+
+from ...registry import MODELS
+from .geometry import camera_matrices
+
+
+@MODELS.register_module()
+class BEVDet(CenterPoint):
+    """Images (B, N, 3, H, W) of N cameras -> boxes in mmdet3d's LiDAR frame. Reads no points.
+
+    Image backbone and neck give (B * N, C, H, W); the view transformer lifts them into a map
+    (B, C, Y, X) in the LiDAR frame (x right and y forward in nuScenes; cell [y, x]); encoder and
+    head are those of mmdet3d's CenterPoint. Loss, prediction and decoding are mmdet3d's.
+
+    The data samples' metainfo holds ``cam2img``, ``lidar2cam``, ``img_aug_matrix`` and
+    ``lidar_aug_matrix``: see :func:`mmkd.models.bev.geometry.camera_matrices`; mmkd's transforms
+    (:mod:`mmkd.datasets.transforms`) put them there.
+
+    Args:
+        img_backbone (dict): E.g. mmdet's ResNet.
+        img_neck (dict): Gives a list of maps, of which the first is lifted.
+        img_view_transformer (dict): ``mmkd.LSSViewTransformer``.
+        img_bev_encoder_backbone (dict): On the map; e.g. mmdet3d's SECOND.
+        img_bev_encoder_neck (dict): E.g. mmdet3d's SECONDFPN.
+        pts_bbox_head (dict): mmdet3d's CenterHead.
+        train_cfg, test_cfg (dict): The head's, under ``pts``.
+        data_preprocessor (dict): mmdet3d's Det3DDataPreprocessor.
+
+    Raises:
+        ValueError: head and view transformer have different ranges or cells.
+    """
+
+    def __init__(self, img_backbone, img_neck, img_view_transformer, img_bev_encoder_backbone,
+                 img_bev_encoder_neck, pts_bbox_head, train_cfg=None, test_cfg=None,
+                 data_preprocessor=None, init_cfg=None):
+        super().__init__(
+            img_backbone=img_backbone, img_neck=img_neck, pts_bbox_head=ConfigDict(pts_bbox_head),
+            train_cfg=ConfigDict(train_cfg) if train_cfg else None,
+            test_cfg=ConfigDict(test_cfg) if test_cfg else None,
+            data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.img_view_transformer = MMDET3D_MODELS.build(img_view_transformer)
+        self.img_bev_encoder_backbone = MMDET3D_MODELS.build(img_bev_encoder_backbone)
+        self.img_bev_encoder_neck = MMDET3D_MODELS.build(img_bev_encoder_neck)
+        self._check_ranges()
+
+    def _check_ranges(self):
+        """The head's targets and boxes lie in the range of the map."""
+        low = self.img_view_transformer.point_cloud_range
+        settings = dict(test_cfg=(self.test_cfg or {}).get('pts') or {},
+                        train_cfg=(self.train_cfg or {}).get('pts') or {})
+        given = {f'{name}.pts.{key}': cfg[key] for name, cfg in settings.items()
+                 for key in ('pc_range', 'point_cloud_range') if key in cfg}
+        given['bbox_coder.pc_range'] = self.pts_bbox_head.bbox_coder.pc_range
+        for name, values in given.items():
+            if any(abs(a - b) > 1e-4 for a, b in zip(values, low, strict=False)):
+                raise ValueError(f"the head's {name} {list(values)} is not the view transformer's "
+                                 f'point_cloud_range {list(low)}: boxes would be displaced')
+
+    def _check_cells(self, feature):
+        """The head's cells are those that its settings say."""
+        coder, low = self.pts_bbox_head.bbox_coder, self.img_view_transformer.point_cloud_range
+        for axis, length, size in zip('xy', feature.shape[:-3:-1], coder.voxel_size, strict=False):
+            extent = low['xy'.index(axis) + 3] - low['xy'.index(axis)]
+            cell = size * coder.out_size_factor
+            if abs(length * cell - extent) > .5 * cell:
+                raise ValueError(
+                    f"the head gets {length} cells along {axis}, which at voxel_size {size} x "
+                    f'out_size_factor {coder.out_size_factor} = {cell:g} m are {length * cell:g} m,'
+                    f" but the view transformer's range is {extent:g} m; the strides of "
+                    'img_bev_encoder_backbone and img_bev_encoder_neck decide it')
+
+    def extract_feat(self, batch_inputs_dict, batch_input_metas):
+        """(None, [(B, C, Y, X)]): mmdet3d's image and point features, of which the second count."""
+        return None, self.extract_bev(batch_inputs_dict, batch_input_metas)[0]
+
+    def extract_bev(self, batch_inputs_dict, batch_input_metas):
+        """Encoded maps [(B, C, Y, X)] and the depth's logits (B, N, D, H, W).
+
+        Raises:
+            ValueError: no images, or matrices that are missing or do not go with them.
+        """
+        images = batch_inputs_dict.get('imgs')
+        if images is None or images.dim() != 5:
+            raise ValueError(f'{type(self).__name__} needs images (B, N, 3, H, W) of N cameras, '
+                             f'not {None if images is None else tuple(images.shape)}: the keys of '
+                             'mmkd.PackBEVInputs must name img')
+        bev, depth = self.lift(images, camera_matrices(batch_input_metas))
+        features = self.img_bev_encoder_neck(self.img_bev_encoder_backbone(bev))
+        self._check_cells(features[0])
+        return features, depth
+
+    def lift(self, images, cameras):
+        """The map (B, C, Y, X) and the depth's logits of images (B, N, 3, H, W)."""
+        if cameras.lidar2cam.shape[:2] != images.shape[:2]:
+            raise ValueError(f'{images.shape[1]} images do not go with the matrices of '
+                             f'{cameras.lidar2cam.shape[1]} cameras')
+        features = self.img_neck(self.img_backbone(images.flatten(0, 1)))[0]
+        return self.img_view_transformer(features, cameras, images.shape[-2:])
+
+    def _forward(self, batch_inputs_dict, data_samples=None, **kwargs):
+        """What the head gives, of every task."""
+        metas = [sample.metainfo for sample in data_samples]
+        return self.pts_bbox_head(self.extract_bev(batch_inputs_dict, metas)[0])
+
+    def loss(self, batch_inputs_dict, batch_data_samples, **kwargs):
+        """The head's losses, and the depth's where it is supervised."""
+        metas = [sample.metainfo for sample in batch_data_samples]
+        features, depth = self.extract_bev(batch_inputs_dict, metas)
+        return self.pts_bbox_head.loss(features, batch_data_samples, **kwargs) | \
+            self.img_view_transformer.loss(depth, batch_data_samples)

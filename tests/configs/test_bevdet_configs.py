@@ -1,0 +1,103 @@
+"""The detectors of mmkd's own: they build, agree with their data, and train on it."""
+import copy
+import os
+
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, MODELS, TRANSFORMS, DefaultScope
+
+from tests.configs.common import DETECTORS, read
+from tests.datasets.nuscenes_folders import write_nuscenes
+
+pytestmark = pytest.mark.filterwarnings('ignore')
+
+
+def stem(path):
+    return os.path.basename(path).partition('_8xb8')[0]
+
+
+def innermost(dataset):
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
+@pytest.fixture(scope='module')
+def nuscenes(tmp_path_factory):
+    root = tmp_path_factory.mktemp('nuscenes')
+    write_nuscenes(root)
+    return str(root)
+
+
+def data_of(cfg, loader, root):
+    dataset = copy.deepcopy(cfg[loader].dataset)
+    innermost(dataset).data_root = root
+    with DefaultScope.overwrite_default_scope('mmdet3d'):
+        return DATASETS.build(dataset)
+
+
+def narrow(model):
+    """The same model of an eighth of the width, and no weights to fetch."""
+    model = copy.deepcopy(model)
+    model.img_bev_encoder_backbone.update(out_channels=[16, 32, 64], layer_nums=[1, 1, 1])
+    model.img_bev_encoder_neck.update(in_channels=[16, 32, 64], out_channels=[16, 16, 16])
+    model.pts_bbox_head.update(in_channels=48, share_conv_channel=8)
+    model.pts_bbox_head.separate_head.head_conv = 8
+    model.img_backbone.update(base_channels=8, stem_channels=8, init_cfg=None, with_cp=False)
+    model.img_neck.in_channels = [c // 8 for c in model.img_neck.in_channels]
+    if model.img_view_transformer.get('depth_net'):
+        model.img_view_transformer.depth_net.mid_channels = 16
+    return model
+
+
+def test_there_is_each_kind():
+    assert {stem(path) for path in DETECTORS} == {
+        f'{kind}_r{depth}' for kind in ('bevdet', 'bevdepth', 'bevdet4d') for depth in (18, 50)}
+
+
+@pytest.mark.parametrize('path', DETECTORS, ids=stem)
+def test_config_fits_its_name_and_its_data(path):
+    cfg = read(path)
+    assert cfg.model.img_backbone.depth == int(stem(path).rpartition('_r')[2])
+    classes = cfg.train_dataloader.dataset.dataset.metainfo.classes
+    assert [name for task in cfg.model.pts_bbox_head.tasks for name in task.class_names] == classes
+    view = cfg.model.img_view_transformer
+    for pipeline in (cfg.train_dataloader.dataset.dataset.pipeline,
+                     cfg.val_dataloader.dataset.pipeline):
+        for step in pipeline:
+            if step.type == 'mmkd.MultiViewImageAug':
+                assert tuple(step.size) == (256, 704)
+            if step.type == 'ObjectRangeFilter':
+                assert step.point_cloud_range == view.point_cloud_range
+            if step.type == 'mmkd.PointsToDepthMaps':
+                assert step.stride == view.stride
+                assert tuple(step.depth_range) == tuple(view.depth_bins[:2])
+    assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size
+    assert cfg.test_dataloader == cfg.val_dataloader
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(dict(cfg.model))
+        for step in cfg.val_dataloader.dataset.pipeline:
+            TRANSFORMS.build(step)
+    assert model.pts_bbox_head.shared_conv.conv.in_channels == \
+        sum(cfg.model.img_bev_encoder_neck.out_channels)
+
+
+@pytest.mark.parametrize('path', [path for path in DETECTORS if '_r18' in path], ids=stem)
+def test_config_trains_and_predicts_on_nuscenes_folders(path, nuscenes):
+    cfg = read(path)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(narrow(cfg.model))
+        model.init_weights()
+        train, val = (data_of(cfg, loader, nuscenes) for loader in ('train_dataloader',
+                                                                   'val_dataloader'))
+        items = [train[0], train[1]]
+        losses = model(**model.data_preprocessor(pseudo_collate(items), True), mode='loss')
+        loss, _ = model.parse_losses(losses)
+        loss.backward()
+        model.eval()
+        result, = model.test_step(pseudo_collate([val[1]]))
+    assert torch.isfinite(loss) and ('loss_depth' in losses) == ('bevdepth' in path)
+    assert not [name for name, p in model.named_parameters() if p.grad is None]
+    assert result.sample_idx == 1 and result.pred_instances_3d.bboxes_3d.tensor.shape[1] == 9
