@@ -15,6 +15,7 @@ CAMERAS = ('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_FRONT_LEFT', 'CAM_BACK', 'CAM_BA
 def write_nuscenes(root):
     """Small random pictures, a random sweep each, and a box of each class."""
     random, infos, meta = np.random.default_rng(0), [], rig(size=(90, 160))
+    os.makedirs(root / 'sweeps' / 'LIDAR_TOP')
     for sensor in ('LIDAR_TOP', *CAMERAS):
         os.makedirs(root / 'samples' / sensor)
     for i in range(2):
