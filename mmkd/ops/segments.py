@@ -6,9 +6,10 @@ from .checks import INDEX, check_integer, check_tensor
 from .grid import INT64_MAX
 
 
-def unique_index_reference(keys: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Unique keys and who has them; see :func:`unique_index`."""
-    valid = (keys >= 0) & (keys < INT64_MAX)
+def unique_index_reference(keys: Tensor, limit: int = INT64_MAX,
+                           ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Unique keys in [0, limit) and who has them; see :func:`unique_index`."""
+    valid = (keys >= 0) & (keys < limit)
     order = torch.where(valid, keys, INT64_MAX).argsort(stable=True)
     unique, inverse, counts = keys[valid].unique(return_inverse=True, return_counts=True)
     everyone = torch.full_like(keys, -1)
@@ -22,7 +23,7 @@ _unique_index = torch.library.custom_op('mmkd::unique_index', unique_index_refer
 
 
 @_unique_index.register_fake
-def _(keys):
+def _(keys, limit=INT64_MAX):
     m = torch.library.get_ctx().new_dynamic_size()
     return keys.new_empty(m), torch.empty_like(keys), torch.empty_like(keys), \
         keys.new_empty(m + 1)

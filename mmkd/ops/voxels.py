@@ -7,7 +7,7 @@ from torch import Tensor
 from .batches import join_samples
 from .checks import check_points
 from .grid import Grid, find_cells, linear_cells, make_grid
-from .segments import unique_index
+from .segments import _unique_index
 
 
 class VoxelIndex(NamedTuple):
@@ -118,7 +118,9 @@ def voxel_index(points, voxel_size, point_cloud_range, batch_index=None, batch_s
     grid = make_grid('voxel_index', voxel_size, point_cloud_range, batch_size)
     keys = voxel_keys(points.detach(), batch_index, batch_size, list(grid.voxel_size),
                        list(grid.low), list(grid.cells))
-    return VoxelIndex(keys, *unique_index(keys), grid, batch_size)
+    # Told the largest key, a GPU sorts half as many digits where int32 holds it.
+    return VoxelIndex(keys, *_unique_index(keys, batch_size * grid.per_sample()), grid,
+                      batch_size)
 
 
 def dynamic_voxelize(points, voxel_size, point_cloud_range):

@@ -140,6 +140,21 @@ def test_v2_refuses_ranks_that_do_not_go_together():
     refuses('must be those of ranks_bev', call,
             interval_starts=right['interval_starts'][:-1],
             interval_lengths=right['interval_lengths'][:-1])
+    nothing = {name: right[name][:0] for name in ('interval_starts', 'interval_lengths')}
+    refuses('must be those of ranks_bev', call, **nothing)
+    for name in ('interval_starts', 'interval_lengths'):
+        for at, value in ((0, -2 ** 31), (1, 2 ** 31 - 1), (-1, 0)):
+            refuses('must be those of ranks_bev', call, **put(name, at, value))
+    # Two cells in one interval, one cell in two.
+    joined = torch.cat([right['interval_lengths'][:1] + right['interval_lengths'][1:2],
+                        right['interval_lengths'][2:]])
+    refuses('must be those of ranks_bev', call, interval_lengths=joined,
+            interval_starts=joined.cumsum(0).int() - joined)
+    lengths = right['interval_lengths'].tolist()
+    at = next(k for k, length in enumerate(lengths) if length > 1)
+    split = torch.tensor([*lengths[:at], 1, lengths[at] - 1, *lengths[at + 1:]]).int()
+    refuses('must be those of ranks_bev', call, interval_lengths=split,
+            interval_starts=split.cumsum(0).int() - split)
     refuses('bev_feat_shape must be', call, bev_feat_shape=(2, 8, 16, 21))
     refuses('B and C must be the same', call, bev_feat_shape=(2, 2, 8, 16, 20))
     refuses('bev_feat_shape must be an integer', call, bev_feat_shape=(2, 2, 8, 16., 21))

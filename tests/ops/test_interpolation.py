@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmkd.ops import interpolation
 from mmkd.ops.interpolation import (
     interpolate,
     interpolate_features_reference,
@@ -224,3 +225,18 @@ def test_three_interpolate_against_a_loop(device, dtype, rounding):
         torch.testing.assert_close(out[b].t().cpu().double(),
                                    slow(features[b].t(), indices[b], weights[b]),
                                    rtol=rounding, atol=4 * rounding)
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('which', [0, 1])
+def test_only_the_gradient_that_is_needed_is_computed(device, which, monkeypatch):
+    features, indices, weights = make_case(device=device)
+    values = [features, weights]
+    both = [t.clone().requires_grad_() for t in values]
+    grad = torch.randn(50, 70, device=device)
+    expected = torch.autograd.grad(interpolate(both[0], indices, both[1]), both, grad)[which]
+    alone = [t.clone().requires_grad_(k == which) for k, t in enumerate(values)]
+    out = interpolate(alone[0], indices, alone[1])
+    unused = ('_interpolate_weights', '_interpolate_features')[which]
+    monkeypatch.setattr(interpolation, unused, None)  # fails when it is called
+    assert same_bits(torch.autograd.grad(out, alone[which], grad)[0], expected)

@@ -72,6 +72,22 @@ def test_the_ends_of_int64(device):
     assert order.tolist() == [3, 1, 6, 0, 2, 4, 5]
 
 
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('limit', [0, 1, 40, 2 ** 31 - 2, 2 ** 31 - 1, 2 ** 31, 2 ** 63 - 1])
+def test_keys_below_a_limit(limit, device):
+    """What is not below the limit has no key; a limit that int32 holds sorts int32."""
+    keys = torch.cat([torch.randint(-3, 60, (400,)),
+                      torch.tensor([2 ** 31 - 2, 2 ** 31 - 1, 2 ** 31, 2 ** 62, -2 ** 63])])
+    keys = keys[torch.randperm(len(keys))].to(device)
+    found = _unique_index(keys, limit)
+    assert torch.equal(found[0], keys[(keys >= 0) & (keys < limit)].unique())
+    for a, b in zip(found, unique_index_reference(keys, limit), strict=True):
+        assert torch.equal(a, b)
+    segments = min(limit, 41)
+    for a, b in zip(csr_index(keys, segments), csr_index_reference(keys, segments), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_same_bits_for_any_number_of_threads():
     keys = torch.randint(-5, 10 ** 9, (200_000,))
     assert_repeatable(lambda: (*unique_index(keys), *csr_index(keys % 999, 500)))

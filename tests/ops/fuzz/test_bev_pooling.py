@@ -7,7 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmkd.ops.bev_index import bev_pool_index, bev_pool_index_reference
-from mmkd.ops.bev_pooling import bev_pool_backward_reference, bev_pool_reference
+from mmkd.ops.bev_pooling import (
+    bev_pool_backward_reference,
+    bev_pool_ranks_reference,
+    bev_pool_reference,
+)
 
 from ..common import DEVICES, FLOATS, FUZZ, on, same_bits
 
@@ -92,3 +96,32 @@ def test_any_ranks_at_all(device, count, index, channels, seed):
     theirs = bev_pool_backward_reference(*arguments)
     assert same_bits(ours[1], theirs[1])
     torch.testing.assert_close(ours[0], theirs[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@FUZZ
+@given(count=st.integers(0, 30), index=st.sampled_from([torch.int32, torch.int64]),
+       wrong=st.integers(0, 5), seed=st.integers(0, 9999))
+def test_ranks_and_intervals_that_are_right_or_not(device, count, index, wrong, seed):
+    """``wrong`` of the numbers are replaced by any: the reference finds so whenever we do."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def integers(high, size):
+        return torch.randint(0, high, size, generator=generator)
+
+    bev = integers(7, (count,)).sort().values
+    _, lengths = bev.unique_consecutive(return_counts=True)
+    ranks = [integers(12, (count,)), integers(4, (count,)), bev, lengths.cumsum(0) - lengths,
+             lengths]
+    odd = torch.tensor([-2 ** 31, -1, 0, 1, 2, 5, 12, 2 ** 31 - 1])
+    for _ in range(wrong):
+        values = ranks[int(integers(5, ()))]
+        if len(values):
+            values[int(integers(len(values), ()))] = odd[integers(len(odd), ())]
+    depth, features = torch.randn(12, generator=generator), torch.randn(4, 3, generator=generator)
+    arguments = [t.to(device) for t in (depth, features, *(r.to(index) for r in ranks))]
+    out, starts, found = torch.ops.mmkd.bev_pool_ranks(*arguments, 7)
+    expected = bev_pool_ranks_reference(*arguments, 7)
+    assert bool(found) == bool(expected[2]) and (wrong or not found)
+    if not found:
+        assert same_bits(starts, expected[1]) and same_bits(out, expected[0])

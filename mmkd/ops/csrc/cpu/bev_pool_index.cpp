@@ -1,5 +1,5 @@
 // bev_pool_index on the CPU.
-#include "../kernels/bev_pool.h"
+#include "../kernels/bev_pool_index.h"
 #include "parallel.h"
 
 namespace mmkd {

@@ -1,16 +1,13 @@
 // segment_sum, gather_segments and segment_max on the CPU: whole rows at a time, so that the
 // loops over channels vectorise and each row is read or written once.
+#include "weighted_rows.h"
+
 #include "../kernels/segments.h"
-
-#include <cstring>
-
-#include "parallel.h"
 
 namespace mmkd {
 namespace {
 
 constexpr int64_t kGrain = 512;  // segments or rows that are worth a thread
-constexpr int64_t kAhead = 16;   // rows fetched before they are needed
 
 // f(first, last) over the threads. The work itself is in functions of plain arguments: what a
 // lambda captures, the compiler does not keep in registers.
@@ -29,48 +26,15 @@ MMKD_PREFETCHING void fetch(const T* rows, int64_t r, int64_t channels) {
 template <class T>
 MMKD_PREFETCHING void fetch_ahead(const T* rows, const Segments& segments, int64_t j,
                                   int64_t channels) {
-  if (j + kAhead < segments.rows) fetch(rows, segments.order[j + kAhead], channels);
+  if (j + kAhead < segments.places) fetch(rows, segments.order[j + kAhead], channels);
 }
 
 template <class T>
-void sum_segments(const T* rows, const Segments segments, int64_t channels, bool mean, T* out,
-                  int64_t first, int64_t last) {
-  using A = acc_t<T>;
-  std::vector<A> buffer(channels);
-  A* __restrict sum = buffer.data();
-  for (int64_t s = first; s < last; ++s) {
-    const int64_t begin = segments.begin(s), end = segments.end(s);
-    T* target = out + s * channels;
-    int64_t added = 0;
-    for (int64_t j = begin; j < end; ++j) {
-      fetch_ahead(rows, segments, j, channels);
-      const int64_t r = segments.row(j);
-      if (r < 0) continue;
-      const T* row = rows + r * channels;
-      if (end - begin == 1) {  // most voxels hold one point
-        std::memcpy(static_cast<void*>(target), row, channels * sizeof(T));
-      } else if (added == 0) {
-        for (int64_t c = 0; c < channels; ++c) sum[c] = A(row[c]);
-      } else {
-        for (int64_t c = 0; c < channels; ++c) sum[c] += A(row[c]);
-      }
-      ++added;
-    }
-    if (added == 0) {
-      std::memset(static_cast<void*>(target), 0, channels * sizeof(T));
-    } else if (end - begin > 1) {
-      const A divisor = mean ? A(end - begin) : A(1);
-      for (int64_t c = 0; c < channels; ++c) target[c] = T(sum[c] / divisor);
-    }
-  }
-}
-
-template <class T>
-void gather(const T* values, const Segments segments, int64_t channels, bool mean, T* out,
+void gather_rows(const T* values, const Segments segments, int64_t channels, bool mean, T* out,
             int64_t first, int64_t last) {
   using A = acc_t<T>;
   for (int64_t r = first; r < last; ++r) {
-    if (r + kAhead < segments.rows) fetch(values, segments.inverse[r + kAhead], channels);
+    if (r + kAhead < segments.places) fetch(values, segments.inverse[r + kAhead], channels);
     const int64_t s = segments.of(r);
     T* target = out + r * channels;
     if (s < 0) {
@@ -100,7 +64,7 @@ void max_segments(const T* rows, const Segments segments, int64_t channels, T* o
     int64_t seen = 0;
     for (int64_t j = begin; j < end; ++j) {
       fetch_ahead(rows, segments, j, channels);
-      const int64_t r = segments.row(j);
+      const int64_t r = segments.row_at(j);
       if (r < 0) continue;
       const T* row = rows + r * channels;
       const int32_t here = int32_t(j - begin);
@@ -137,8 +101,8 @@ void max_backward(const T* grad, const int32_t* arg, const Segments segments, in
     const T* __restrict g = grad + s * channels;
     const int32_t* __restrict at = arg + s * channels;
     for (int64_t j = begin; j < end; ++j) {
-      if (segments.row(j) < 0) continue;
-      T* __restrict target = out + segments.row(j) * channels;
+      if (segments.row_at(j) < 0) continue;
+      T* __restrict target = out + segments.row_at(j) * channels;
       const int32_t here = int32_t(j - begin);
       for (int64_t c = 0; c < channels; ++c) {
         const T value = g[c];  // loaded in any case, so that the loop vectorises
@@ -148,24 +112,6 @@ void max_backward(const T* grad, const int32_t* arg, const Segments segments, in
   }
 }
 
-Tensor segment_sum(const Tensor& rows_in, const Tensor& inverse, const Tensor& order,
-                   const Tensor& starts, bool mean) {
-  const Tensor rows = contiguous(rows_in);
-  const SegmentIndex index(inverse, order, starts);
-  const Segments segments = index.view;
-  check_rows(rows, segments.rows);
-  const int64_t channels = rows.size(1);
-  Tensor out = new_output(rows, {segments.count, channels}, rows.scalar_type());
-  if (channels == 0) return out;
-  dispatch_floating(rows.scalar_type(), "segment_sum", [&](auto zero) {
-    using T = decltype(zero);
-    in_parallel(segments.count, [&](int64_t first, int64_t last) {
-      sum_segments(data<T>(rows), segments, channels, mean, mutable_data<T>(out), first, last);
-    });
-  });
-  return out;
-}
-
 Tensor gather_segments(const Tensor& values_in, const Tensor& inverse, const Tensor& order,
                        const Tensor& starts, bool mean) {
   const Tensor values = contiguous(values_in);
@@ -173,12 +119,12 @@ Tensor gather_segments(const Tensor& values_in, const Tensor& inverse, const Ten
   const Segments segments = index.view;
   check_rows(values, segments.count);
   const int64_t channels = values.size(1);
-  Tensor out = new_output(values, {segments.rows, channels}, values.scalar_type());
+  Tensor out = new_output(values, {segments.places, channels}, values.scalar_type());
   if (channels == 0) return out;
   dispatch_floating(values.scalar_type(), "gather_segments", [&](auto zero) {
     using T = decltype(zero);
-    in_parallel(segments.rows, [&](int64_t first, int64_t last) {
-      gather(data<T>(values), segments, channels, mean, mutable_data<T>(out), first, last);
+    in_parallel(segments.places, [&](int64_t first, int64_t last) {
+      gather_rows(data<T>(values), segments, channels, mean, mutable_data<T>(out), first, last);
     });
   });
   return out;
@@ -189,7 +135,7 @@ std::tuple<Tensor, Tensor> segment_max(const Tensor& rows_in, const Tensor& inve
   const Tensor rows = contiguous(rows_in);
   const SegmentIndex index(inverse, order, starts);
   const Segments segments = index.view;
-  check_rows(rows, segments.rows);
+  check_rows(rows, segments.places);
   const int64_t channels = rows.size(1);
   Tensor out = new_output(rows, {segments.count, channels}, rows.scalar_type());
   Tensor arg = new_output(rows, {segments.count, channels}, ScalarType::Int);
@@ -214,7 +160,7 @@ Tensor segment_max_backward(const Tensor& grad_in, const Tensor& arg_in, const T
   const int64_t channels = grad.size(1);
   STD_TORCH_CHECK(arg.scalar_type() == ScalarType::Int && arg.size(1) == channels,
                   "arg must be int32 and have the gradient's shape");
-  Tensor out = new_output(grad, {segments.rows, channels}, grad.scalar_type());
+  Tensor out = new_output(grad, {segments.places, channels}, grad.scalar_type());
   if (channels == 0) return out;
   dispatch_floating(grad.scalar_type(), "segment_max_backward", [&](auto zero) {
     using T = decltype(zero);
@@ -223,9 +169,9 @@ Tensor segment_max_backward(const Tensor& grad_in, const Tensor& arg_in, const T
                    first, last);
     });
     // Rows of no segment are last in the order.
-    for (int64_t j = segments.begin(segments.count); j < segments.rows; ++j) {
-      if (segments.row(j) < 0) continue;
-      T* target = mutable_data<T>(out) + segments.row(j) * channels;
+    for (int64_t j = segments.begin(segments.count); j < segments.places; ++j) {
+      if (segments.row_at(j) < 0) continue;
+      T* target = mutable_data<T>(out) + segments.row_at(j) * channels;
       std::fill(target, target + channels, T(0));
     }
   });

@@ -32,8 +32,9 @@ Tensor voxel_coors(const Tensor& keys_in, const std::vector<int64_t>& cells, boo
   return coors;
 }
 
-// (unique (M,), inverse (N,), order (N,), starts (M+1,)); negative keys belong to no segment.
-std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
+// (unique (M,), inverse (N,), order (N,), starts (M+1,)); keys outside [0, limit) belong to no
+// segment.
+std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in, int64_t limit) {
   const Tensor keys = contiguous(keys_in);
   const int64_t n = keys.size(0);
   const int64_t* key = data<int64_t>(keys);
@@ -42,7 +43,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
   Tensor unique, starts;
   int64_t* inverse_of = mutable_data<int64_t>(inverse);
   int64_t* order_of = mutable_data<int64_t>(order);
-  const int64_t limit = std::numeric_limits<int64_t>::max();
   with_sorted(key, n, limit, order_of, inverse_of,
               [&](auto* items, auto& id_of, auto& position_of, int64_t count) {
     for (int64_t i = count; i < n; ++i) {

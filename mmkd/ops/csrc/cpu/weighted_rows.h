@@ -1,130 +1,177 @@
-// Weighted sums and dot products of rows of channels, the rows anywhere in memory: what BEV
-// pooling and its gradient spend their time on.
-//
-// sum_terms: out[c] = sum over k of weights[k] * rows[offsets[k] + c], in order.
-// dots: out[k] = sum over c of rows[offsets[k] + c] * factors[c], as sum_parts says.
+// Sums of weighted rows and dot products on the CPU; see ../kernels/weighted_rows.h. The terms of
+// a chunk are gathered first, then whole rows are added or multiplied.
 #pragma once
 
-#include <algorithm>
-#include <cstring>
-
-#include "../kernels/bev_pool.h"
-#include "vectors.h"
+#include "sort.h"
+#include "sum_terms.h"
 
 namespace mmkd {
 namespace {
 
-constexpr int kMostVectors = 12;  // whose sums stay in 16 registers
+constexpr int64_t kAhead = 16;         // places looked ahead
+constexpr uintptr_t kBytesAhead = 2048;  // of the result
 
-// out[j] = sum over k of weights[k] * rows[offsets[k] + j], for kCount vectors.
-template <int kBytes, int kCount, class A>
-MMKD_INLINE void sum_vectors(const A* weights, const int64_t* offsets, int64_t count,
-                             const A* rows, A* out) {
-  using P = Pack<A, kBytes>;
-  typename P::type sums[kCount] = {};
-  for (int64_t k = 0; k < count; ++k) {
-    const A* row = rows + offsets[k];
-    for (int v = 0; v < kCount; ++v) sums[v] += weights[k] * P::at(row + v * P::size);
-  }
-  for (int v = 0; v < kCount; ++v) P::at(out + v * P::size) = sums[v];
-}
-template <int kBytes, int kMost, class A>
-MMKD_INLINE void sum_up_to(int64_t vectors, const A* weights, const int64_t* offsets,
-                           int64_t count, const A* rows, A* out) {
-  if (vectors >= kMost)
-    sum_vectors<kBytes, kMost>(weights, offsets, count, rows, out);
-  else if constexpr (kMost > 1)
-    sum_up_to<kBytes, kMost - 1>(vectors, weights, offsets, count, rows, out);
-}
+struct Device {
+  explicit Device(const Tensor&) {}
+};
 
-// The same for any number of channels.
-template <int kBytes, class A>
-MMKD_INLINE void sum_rows(const A* weights, const int64_t* offsets, int64_t count,
-                          const A* rows, int64_t channels, A* out) {
-  constexpr int64_t size = Pack<A, kBytes>::size;
-  int64_t c = 0;
-  for (int64_t vectors = channels / size; vectors > 0; vectors -= kMostVectors) {
-    sum_up_to<kBytes, kMostVectors>(vectors, weights, offsets, count, rows + c, out + c);
-    c += std::min<int64_t>(vectors, kMostVectors) * size;
-  }
-  if (c > 0 && c < channels) {  // a last vector that overlaps the one before
-    c = channels - size;
-    return sum_vectors<kBytes, 1>(weights, offsets, count, rows + c, out + c);
-  }
-  for (; c < channels; ++c) {
-    A sum = 0;
-    for (int64_t k = 0; k < count; ++k) sum += weights[k] * rows[offsets[k] + c];
-    out[c] = sum;
-  }
-}
-
-// half = the first half of `whole` + the second.
-template <class Whole, class Half>
-MMKD_INLINE void fold(const Whole& whole, Half& half) {
-  Half second;
-  std::memcpy(&half, &whole, sizeof(Half));
-  std::memcpy(&second, reinterpret_cast<const char*>(&whole) + sizeof(Half), sizeof(Half));
-  half += second;
-}
-
-// sum_parts of the parts in vectors.
-template <int kBytes, class A, class V, int kCount>
-MMKD_INLINE A sum_of(const V (&parts)[kCount]) {
-  if constexpr (kCount > 1) {
-    V half[kCount / 2];
-    for (int v = 0; v < kCount / 2; ++v) half[v] = parts[v] + parts[v + kCount / 2];
-    return sum_of<kBytes, A>(half);
-  } else if constexpr (kBytes > 16) {
-    typename Pack<A, kBytes / 2>::type half[1];
-    fold(parts[0], half[0]);
-    return sum_of<kBytes / 2, A>(half);
-  } else if constexpr (sizeof(A) == 4) {
-    return (parts[0][0] + parts[0][2]) + (parts[0][1] + parts[0][3]);
+// The values in the type that sums are kept in: halves are converted once, into `buffer`.
+template <class T>
+const acc_t<T>* widened(const Tensor& t, std::unique_ptr<acc_t<T>[]>& buffer) {
+  const T* values = data<T>(t);
+  if constexpr (std::is_same_v<T, acc_t<T>>) {
+    return values;
   } else {
-    return parts[0][0] + parts[0][1];
+    buffer = uninitialized<acc_t<T>>(t.numel());
+    auto* wide = buffer.get();
+    for_each(t.numel(), 16384, [=](int64_t i) { wide[i] = acc_t<T>(values[i]); });
+    return wide;
   }
 }
 
-// out[k] = sum over c of rows[offsets[k] + c] * factors[c], as sum_parts says; kRest: also
-// channels that fill no vector.
-template <int kBytes, bool kRest, class A>
-MMKD_INLINE void dot_rows(const int64_t* offsets, int64_t count, const A* rows,
-                          const A* factors, int64_t channels, A* out) {
-  using P = Pack<A, kBytes>;
-  constexpr int vectors = kDotParts / P::size;
-  const int64_t whole = channels - channels % kDotParts;
-  for (int64_t k = 0; k < count; ++k) {
-    const A* row = rows + offsets[k];
-    typename P::type parts[vectors] = {};
-    for (int64_t c = 0; c < whole; c += kDotParts)
-      for (int v = 0; v < vectors; ++v)
-        parts[v] += P::at(row + c + v * P::size) * P::at(factors + c + v * P::size);
-    if (kRest)
-      for (int64_t c = whole; c < channels; ++c)
-        parts[(c - whole) / P::size][(c - whole) % P::size] += row[c] * factors[c];
-    out[k] = sum_of<kBytes, A>(parts);
-  }
+// sum_terms of halves that are read once, which are not worth to be converted before; no weights.
+template <class Half>
+void sum_terms(const float*, const int64_t* offsets, int64_t count, const Half* rows,
+               int64_t channels, float* __restrict out) {
+  std::fill(out, out + channels, 0.f);
+  for (int64_t k = 0; k < count; ++k)
+    for (int64_t c = 0; c < channels; ++c) out[c] += float(rows[offsets[k] + c]);
 }
 
-#define SUMS_AND_DOTS(A, kBytes, VERSION)                                                      \
-  VERSION void sum_terms(const A* weights, const int64_t* offsets, int64_t count,              \
-                         const A* rows, int64_t channels, A* out) {                            \
-    sum_rows<kBytes>(weights, offsets, count, rows, channels, out);                            \
-  }                                                                                            \
-  VERSION void dots(const int64_t* offsets, int64_t count, const A* rows, const A* factors,    \
-                    int64_t channels, A* out) {                                                \
-    if (channels % kDotParts == 0)                                                             \
-      dot_rows<kBytes, false>(offsets, count, rows, factors, channels, out);                   \
-    else                                                                                       \
-      dot_rows<kBytes, true>(offsets, count, rows, factors, channels, out);                    \
+template <class A>
+struct Gathered {
+  A weights[kChunk];
+  int64_t offsets[kChunk], entries[kChunk], count;
+};
+
+// Results that point into their tensors.
+template <class T, class D, class Terms>
+struct RowWork {
+  using A = acc_t<T>;
+  using Row = std::conditional_t<Terms::kPlain, T, A>;
+  Terms terms;
+  const Row* rows;
+  const A* factors;
+  int64_t channels;
+  bool mean;
+  T* sums;   // or nullptr
+  D* to_dots;  // or nullptr
+  A* partial;
+
+  // Ask for what the terms a few places on need, which may be anywhere in memory.
+  MMKD_PREFETCHING void fetch_ahead(int64_t place) const {
+    if constexpr (Terms::kFetch > 0) {
+      if (place + kAhead >= terms.places) return;
+      const int64_t row_bytes = channels * sizeof(Row);
+      const uintptr_t at =
+          terms.needs(place + kAhead, reinterpret_cast<uintptr_t>(rows), row_bytes);
+      for (int line = 0; line < Terms::kFetch; line += 64) prefetch(at + line);
+    }
   }
-#define FOR_FLOAT(kBytes, VERSION) SUMS_AND_DOTS(float, kBytes, VERSION)
-#define FOR_DOUBLE(kBytes, VERSION) SUMS_AND_DOTS(double, kBytes, VERSION)
-MMKD_VERSIONS(FOR_FLOAT)
-MMKD_VERSIONS(FOR_DOUBLE)
-#undef FOR_FLOAT
-#undef FOR_DOUBLE
-#undef SUMS_AND_DOTS
+
+  MMKD_INLINE void gather(const Range& range, Gathered<A>& to) const {
+    A* __restrict weights = to.weights;
+    int64_t *__restrict offsets = to.offsets, *__restrict entries = to.entries;
+    int64_t k = 0;
+    for (int64_t place = range.begin; place < range.end; ++place) {
+      fetch_ahead(place);
+      const int64_t e = terms.entry(range.segment, place), row = e < 0 ? -1 : terms.row(e);
+      if (row < 0) continue;
+      weights[k] = A(terms.weight(e));
+      offsets[k] = row * channels;
+      if constexpr (kHasDots<Terms>) entries[k] = e;
+      ++k;
+    }
+    to.count = k;
+  }
+
+  // sum = that of the terms of a chunk, if wanted, and the dots of them.
+  MMKD_INLINE void chunk(const Range& range, Gathered<A>& list, A* sum) const {
+    gather(range, list);
+    if (sum) sum_terms(list.weights, list.offsets, list.count, rows, channels, sum);
+    if constexpr (kHasDots<Terms>) {
+      if (!to_dots) return;
+      dots(list.offsets, list.count, rows, factors + range.segment * channels, channels,
+           list.weights);
+      for (int64_t k = 0; k < list.count; ++k) to_dots[list.entries[k]] = D(list.weights[k]);
+    }
+  }
+
+  MMKD_INLINE void segment(int64_t s, Gathered<A>& list, A* wide) const {
+    if (!sums) return chunk(first_chunk(terms, s), list, nullptr);
+    const int64_t begin = terms.begin(s), size = terms.end(s) - begin;
+    T* out = sums + s * channels;
+    if constexpr (Terms::kPlain) {
+      if (size == 1 && terms.row_at(begin) >= 0) {  // most voxels hold one point
+        fetch_ahead(begin);
+        std::memcpy(static_cast<void*>(out), rows + terms.row_at(begin) * channels,
+                    channels * sizeof(T));
+        return;
+      }
+    } else {
+      for (int64_t c = 0; c < channels; c += 64 / sizeof(T))
+        prefetch(reinterpret_cast<uintptr_t>(out + c) + kBytesAhead);
+    }
+    A* sum = wide;
+    if constexpr (std::is_same_v<T, A>) sum = out;
+    chunk({s, begin, begin + std::min(size, kChunk)}, list, sum);
+    for (int64_t k = 1; k * kChunk < size; ++k) {
+      const A* more = partial + (begin / kChunk + k) * channels;
+      for (int64_t c = 0; c < channels; ++c) sum[c] += more[c];
+    }
+    if (mean && size > 1)
+      for (int64_t c = 0; c < channels; ++c) sum[c] /= A(size);
+    if constexpr (!std::is_same_v<T, A>)
+      for (int64_t c = 0; c < channels; ++c) out[c] = T(sum[c]);
+  }
+
+  // All of [first, last), from a copy of this: its members then stay in registers.
+  void later_chunks(int64_t first, int64_t last) const {
+    Gathered<A> list;
+    for (int64_t w = first; w < last; ++w) {
+      const Range range = later_chunk(terms, w);
+      if (range.begin < range.end) chunk(range, list, sums ? partial + w * channels : nullptr);
+    }
+  }
+  void segments(int64_t first, int64_t last) const {
+    const RowWork work = *this;
+    Gathered<A> list;
+    std::vector<A> wide(channels);
+    for (int64_t s = first; s < last; ++s) work.segment(s, list, wide.data());
+  }
+};
+
+// What `wanted` names, of rows of T; dots are D.
+template <class T, class D = T, class Terms>
+void weighted_rows(const Device&, const Terms& terms, const Tensor& rows_in,
+                   const Results& wanted) {
+  using A = acc_t<T>;
+  const int64_t channels = channels_of(rows_in), windows = windows_of(terms.places);
+  if (channels == 0) return;
+  std::unique_ptr<A[]> wide_rows, wide_factors;
+  std::vector<A> partial(wanted.sums ? windows * channels : 0);
+  RowWork<T, D, Terms> work{terms, nullptr, nullptr, channels, wanted.mean, nullptr, nullptr,
+                            partial.data()};
+  if constexpr (Terms::kPlain)
+    work.rows = data<T>(rows_in);
+  else
+    work.rows = widened<T>(rows_in, wide_rows);
+  if (wanted.sums) work.sums = mutable_data<T>(*wanted.sums);
+  if (wanted.dots) {
+    work.to_dots = mutable_data<D>(*wanted.dots);
+    work.factors = widened<T>(*wanted.factors, wide_factors);
+  }
+  const auto grain = [&](int64_t places) {  // how many segments of so many are worth a thread
+    return std::max<int64_t>(1, 65536 / (places * channels));
+  };
+  torch::stable::parallel_for(0, windows, grain(kChunk), [&](int64_t first, int64_t last) {
+    work.later_chunks(first, last);
+  });
+  const int64_t average = terms.places / std::max<int64_t>(1, terms.count) + 1;
+  torch::stable::parallel_for(0, terms.count, grain(average), [&](int64_t first, int64_t last) {
+    work.segments(first, last);
+  });
+}
 
 }  // namespace
 }  // namespace mmkd

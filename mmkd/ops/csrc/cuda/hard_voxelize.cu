@@ -12,7 +12,7 @@ struct FindFirstPoints {
   int64_t *starts, *seen;
 
   MMKD_HD void operator()(int64_t i) const {
-    const bool first = begins_segment(sorted, i);
+    const bool first = sorted[i] != kNoLimit && (i == 0 || sorted[i] != sorted[i - 1]);
     seen[order[i]] = first;
     if (first) starts[segment[i] - 1] = i;
   }
@@ -29,7 +29,7 @@ struct PlacePoints {
 
   MMKD_HD void operator()(int64_t i) const {
     const int64_t key = sorted[i];
-    if (key == kNoId) {
+    if (key == kNoLimit) {
       place[order[i]] = -1;
       return;
     }
@@ -85,8 +85,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> hard_voxelize(
                                      points.size(1), 1, make_grid(voxel_size, low, cells)});
   });
   Tensor first = new_indices(), starts = new_indices();
-  const auto [sorted, order] = sort_ids<int64_t>(device, place, kNoId);
-  for_each(device, n, MarkFirst{data<int64_t>(sorted), mutable_data<int64_t>(first)});
+  const auto [sorted, order] = sort_ids<int64_t>(device, place, kNoLimit);
+  for_each(device, n, MarkFirst<int64_t>{data<int64_t>(sorted), kNoLimit,
+                                        mutable_data<int64_t>(first)});
   const Tensor segment = cumsum(first);
   for_each(device, n, FindFirstPoints{data<int64_t>(sorted), data<int64_t>(order),
                                       data<int64_t>(segment), mutable_data<int64_t>(starts),

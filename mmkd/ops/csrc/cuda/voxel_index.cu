@@ -5,6 +5,26 @@
 namespace mmkd {
 namespace {
 
+// The segments of sorted keys; `running` is the inclusive sum of MarkFirst.
+template <class Key>
+struct WriteSegments {
+  const Key* sorted;
+  const int64_t *order, *running;
+  int64_t n, segments, limit;
+  int64_t *unique, *inverse, *starts;
+
+  MMKD_HD void operator()(int64_t i) const {
+    const bool valid = sorted[i] != limit;
+    const int64_t segment = running[i] - 1;
+    inverse[order[i]] = valid ? segment : -1;
+    if (valid && (i == 0 || sorted[i] != sorted[i - 1])) {
+      unique[segment] = sorted[i];
+      starts[segment] = i;
+    }
+    if (valid && (i == n - 1 || sorted[i + 1] == limit)) starts[segments] = i + 1;
+  }
+};
+
 Tensor voxel_keys(const Tensor& points_in, const std::optional<Tensor>& batch_in,
                   int64_t batch_size, const std::vector<double>& voxel_size,
                   const std::vector<double>& low, const std::vector<int64_t>& cells) {
@@ -34,22 +54,26 @@ Tensor voxel_coors(const Tensor& keys_in, const std::vector<int64_t>& cells, boo
   return coors;
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys_in) {
-  const Device device(keys_in);
-  const Tensor keys = contiguous(keys_in);
+std::tuple<Tensor, Tensor, Tensor, Tensor> unique_index(const Tensor& keys, int64_t limit) {
+  const Device device(keys);
   const int64_t n = keys.size(0);
-  const auto [sorted, order] = sort_ids<int64_t>(device, keys, kNoId);
   Tensor first = new_empty(keys, {n}, ScalarType::Long);
-  for_each(device, n, MarkFirst{data<int64_t>(sorted), mutable_data<int64_t>(first)});
-  const Tensor running = cumsum(first);
-  const int64_t m = n ? device.read(running, n - 1) : 0;
-  Tensor unique = new_empty(keys, {m}, ScalarType::Long);
   Tensor inverse = new_empty(keys, {n}, ScalarType::Long);
-  Tensor starts = new_zeros(keys, {m + 1}, ScalarType::Long);
-  for_each(device, n,
-           WriteSegments{data<int64_t>(sorted), data<int64_t>(order), data<int64_t>(running), n,
-                         m, mutable_data<int64_t>(unique), mutable_data<int64_t>(inverse),
-                         mutable_data<int64_t>(starts)});
+  Tensor order, unique, starts;
+  dispatch_key(limit, [&](auto key) {
+    using Key = decltype(key);
+    Tensor sorted;
+    std::tie(sorted, order) = sort_ids<Key>(device, keys, limit);
+    for_each(device, n, MarkFirst<Key>{data<Key>(sorted), limit, mutable_data<int64_t>(first)});
+    const Tensor running = cumsum(first);
+    const int64_t m = n ? device.read(running, n - 1) : 0;
+    unique = new_empty(keys, {m}, ScalarType::Long);
+    starts = new_zeros(keys, {m + 1}, ScalarType::Long);
+    for_each(device, n,
+             WriteSegments<Key>{data<Key>(sorted), data<int64_t>(order), data<int64_t>(running),
+                                n, m, limit, mutable_data<int64_t>(unique),
+                                mutable_data<int64_t>(inverse), mutable_data<int64_t>(starts)});
+  });
   return {unique, inverse, order, starts};
 }
 

@@ -1,110 +1,122 @@
-// Weighted sums of rows, one output element each, and what their inputs must look like.
+// Interpolation: weighted sums of a few rows each, and the gradients.
 #pragma once
 
-#include <type_traits>
-
-#include "../common.h"
+#include "weighted_rows.h"
 
 namespace mmkd {
 
-template <class T>
-constexpr ScalarType kAccumulatorType =
-    std::is_same_v<acc_t<T>, double> ? ScalarType::Double : ScalarType::Float;
+// Output n is a segment with K terms, n * K and the following.
+template <class A, class Index>
+struct NeighbourTerms {
+  static constexpr bool kPlain = false;
+  static constexpr int kFetch = 0;
+  const Index* indices;
+  const A* weights;  // or nullptr, for dots alone
+  int64_t count, neighbours, rows, places;
 
-// The Python side never sends what these refuse; a caller of torch.ops.mmkd.* may.
-template <class T>
-void check_interpolation(const char* op, const Tensor& indices, const Tensor& weights) {
-  STD_TORCH_CHECK(indices.dim() == 2 && weights.dim() == 2 &&
+  MMKD_HD int64_t begin(int64_t n) const { return n * neighbours; }
+  MMKD_HD int64_t end(int64_t n) const { return (n + 1) * neighbours; }
+  MMKD_HD int64_t find(int64_t place) const { return place / neighbours; }
+  MMKD_HD int64_t entry(int64_t, int64_t place) const { return place; }
+  MMKD_HD int64_t row(int64_t e) const {
+    const int64_t r = indices[e];
+    return r >= 0 && r < rows ? r : -1;
+  }
+  MMKD_HD A weight(int64_t e) const { return weights ? weights[e] : A(0); }
+  MMKD_HD int64_t segment(int64_t e) const { return e / neighbours; }
+};
+
+// What each row of the features was used for: entry e of the sorted index is output e / K.
+template <class A>
+struct UseTerms : Intervals<int64_t> {
+  static constexpr bool kPlain = false;
+  static constexpr int kFetch = 0;
+  const int64_t* order;
+  const A* weights;
+  int64_t neighbours;
+
+  MMKD_HD int64_t entry(int64_t, int64_t place) const {
+    const int64_t e = order[place];
+    return e >= 0 && e < places ? e : -1;
+  }
+  MMKD_HD int64_t row(int64_t e) const { return e / neighbours; }
+  MMKD_HD A weight(int64_t e) const { return weights[e]; }
+};
+
+namespace {
+
+// The Python side never sends what is refused here; a caller of torch.ops.mmkd.* may.
+Tensor interpolate(const Tensor& features_in, const Tensor& indices_in,
+                          const Tensor& weights_in) {
+  const Device device(features_in);
+  const Tensor features = contiguous(features_in), indices = contiguous(indices_in),
+               weights = contiguous(weights_in);
+  STD_TORCH_CHECK(indices.dim() == 2 && weights.dim() == 2 && features.dim() == 2 &&
                       indices.size(0) == weights.size(0) && indices.size(1) == weights.size(1),
-                  op, ": indices and weights must both be (N, K)");
-  STD_TORCH_CHECK(weights.scalar_type() == kAccumulatorType<T>, op,
-                  ": weights must have the accumulator's dtype");
+                  "interpolate: features (M, C), indices and weights both (N, K)");
+  Tensor out = new_output(features, {indices.size(0), features.size(1)}, features.scalar_type());
+  dispatch_floating(features.scalar_type(), "interpolate", [&](auto zero) {
+    using T = decltype(zero);
+    STD_TORCH_CHECK(weights.scalar_type() == kAccumulatorType<T>,
+                    "interpolate: weights must have the accumulator's dtype");
+    dispatch_index(indices.scalar_type(), "interpolate", [&](auto index) {
+      const NeighbourTerms<acc_t<T>, decltype(index)> terms{
+          data<decltype(index)>(indices), data<acc_t<T>>(weights), indices.size(0),
+          indices.size(1), features.size(0), indices.numel()};
+      weighted_rows<T>(device, terms, features, {out});
+    });
+  });
+  return out;
 }
 
-template <class T>
-void check_interpolation_index(const char* op, const Tensor& grad, const Tensor& weights,
-                               const Tensor& order, const Tensor& starts) {
-  STD_TORCH_CHECK(grad.size(0) == weights.size(0) &&
-                      order.numel() == grad.size(0) * weights.size(1) && starts.numel() > 0,
-                  op, ": grad (N, C), weights (N, K), order (N * K,) and starts (M + 1,)");
-  STD_TORCH_CHECK(weights.scalar_type() == kAccumulatorType<T> &&
+Tensor interpolate_features(const Tensor& grad_in, const Tensor& weights_in,
+                                   const Tensor& order_in, const Tensor& starts_in) {
+  const Device device(grad_in);
+  const Tensor grad = contiguous(grad_in), weights = contiguous(weights_in),
+               order = contiguous(order_in), starts = contiguous(starts_in);
+  STD_TORCH_CHECK(grad.dim() == 2 && weights.dim() == 2 && grad.size(0) == weights.size(0) &&
+                      order.numel() == weights.numel() &&
                       order.scalar_type() == ScalarType::Long &&
                       starts.scalar_type() == ScalarType::Long,
-                  op, ": weights must have the accumulator's dtype, order and starts int64");
+                  "interpolate_features: grad (N, C), weights (N, K), order (N * K,) and starts "
+                  "(M + 1,), these two int64");
+  const auto rows = make_intervals<int64_t>(starts, order.numel());
+  Tensor out = new_output(grad, {rows.count, grad.size(1)}, grad.scalar_type());
+  dispatch_floating(grad.scalar_type(), "interpolate_features", [&](auto zero) {
+    using T = decltype(zero);
+    STD_TORCH_CHECK(weights.scalar_type() == kAccumulatorType<T>,
+                    "interpolate_features: weights must have the accumulator's dtype");
+    weighted_rows<T>(device,
+                     UseTerms<acc_t<T>>{rows, data<int64_t>(order), data<acc_t<T>>(weights),
+                                        weights.size(1)},
+                     grad, {out});
+  });
+  return out;
 }
 
-inline void check_interpolation_grad(const char* op, const Tensor& grad, const Tensor& features,
-                                     const Tensor& indices) {
-  STD_TORCH_CHECK(grad.size(0) == indices.size(0) && grad.size(1) == features.size(1) &&
+Tensor interpolate_weights(const Tensor& grad_in, const Tensor& features_in,
+                                  const Tensor& indices_in) {
+  const Device device(grad_in);
+  const Tensor grad = contiguous(grad_in), features = contiguous(features_in),
+               indices = contiguous(indices_in);
+  STD_TORCH_CHECK(grad.dim() == 2 && features.dim() == 2 && indices.dim() == 2 &&
+                      grad.size(0) == indices.size(0) && grad.size(1) == features.size(1) &&
                       grad.scalar_type() == features.scalar_type(),
-                  op, ": grad (N, C), features (M, C) of one dtype, and indices (N, K)");
+                  "interpolate_weights: grad (N, C), features (M, C) of one dtype, and indices "
+                  "(N, K)");
+  Tensor out;
+  dispatch_floating(features.scalar_type(), "interpolate_weights", [&](auto zero) {
+    using T = decltype(zero);
+    out = new_zeros(features, {indices.size(0), indices.size(1)}, kAccumulatorType<T>);
+    dispatch_index(indices.scalar_type(), "interpolate_weights", [&](auto index) {
+      const NeighbourTerms<acc_t<T>, decltype(index)> terms{
+          data<decltype(index)>(indices), nullptr, indices.size(0), indices.size(1),
+          features.size(0), indices.numel()};
+      weighted_rows<T, acc_t<T>>(device, terms, features, {std::nullopt, false, grad, out});
+    });
+  });
+  return out;
 }
 
-// i = n * channels + c.
-template <class T, class Index>
-struct Interpolate {
-  const T* features;
-  const Index* indices;
-  const acc_t<T>* weights;
-  T* out;
-  int64_t rows, channels, neighbours;
-
-  MMKD_HD void operator()(int64_t i) const {
-    const int64_t n = i / channels, c = i % channels;
-    acc_t<T> sum = 0;
-    for (int64_t e = n * neighbours; e < (n + 1) * neighbours; ++e) {
-      const int64_t row = indices[e];
-      if (row >= 0 && row < rows) sum += weights[e] * acc_t<T>(features[row * channels + c]);
-    }
-    out[i] = T(sum);
-  }
-};
-
-// i = m * channels + c; entry e of the sorted index used row m with weight e for output e / K.
-template <class T>
-struct InterpolateFeatures {
-  const T* grad;
-  const acc_t<T>* weights;
-  const int64_t *order, *starts;
-  T* out;
-  int64_t outputs, channels, neighbours;
-
-  MMKD_HD void operator()(int64_t i) const {
-    const int64_t m = i / channels, c = i % channels, entries = outputs * neighbours;
-    acc_t<T> sum = 0;
-    const int64_t end = starts[m + 1] < entries ? starts[m + 1] : entries;
-    for (int64_t j = starts[m] < 0 ? 0 : starts[m]; j < end; ++j) {
-      const int64_t e = order[j];
-      if (e < 0 || e >= entries) continue;
-      sum += weights[e] * acc_t<T>(grad[e / neighbours * channels + c]);
-    }
-    out[i] = T(sum);
-  }
-};
-
-// i = n * neighbours + k.
-template <class T, class Index>
-struct InterpolateWeights {
-  const T *grad, *features;
-  const Index* indices;
-  acc_t<T>* out;
-  int64_t rows, channels, neighbours;
-
-  MMKD_HD void operator()(int64_t i) const {
-    // Lanes that do not depend on each other, so that a CPU can run them side by side.
-    constexpr int kLanes = 8;
-    acc_t<T> lane[kLanes] = {}, sum = 0;
-    const int64_t row = indices[i];
-    if (row >= 0 && row < rows) {
-      const T *a = grad + i / neighbours * channels, *b = features + row * channels;
-      int64_t c = 0;
-      for (; c + kLanes <= channels; c += kLanes)
-        for (int l = 0; l < kLanes; ++l) lane[l] += acc_t<T>(a[c + l]) * acc_t<T>(b[c + l]);
-      for (; c < channels; ++c) sum += acc_t<T>(a[c]) * acc_t<T>(b[c]);
-      for (int l = 0; l < kLanes; ++l) sum += lane[l];
-    }
-    out[i] = sum;
-  }
-};
-
+}  // namespace
 }  // namespace mmkd
