@@ -1,7 +1,7 @@
 """The voxel index, and sum, mean and max over voxels."""
 import torch
 
-from mmkd.ops import dynamic_voxelize, scatter_points, unique_index, voxel_index
+from mmkd.ops import dynamic_voxelize, scatter_points, segment_mean, unique_index, voxel_index
 
 from . import Case
 from .clouds import NUSCENES_RANGE, NUSCENES_VOXEL, lidar_cloud
@@ -125,7 +125,22 @@ def scatter_cases(points, size):
     return cases
 
 
+def prototype_cases(device, scale):
+    """Few long segments: the mean feature of each class."""
+    points, classes = 131_072 * scale, 19
+    features = torch.randn(points, CHANNELS, device=device)
+    ids = torch.randint(0, classes, (points,), device=device)
+    counts = ids.bincount(minlength=classes).clamp(min=1)[:, None]
+
+    def theirs():
+        return features.new_zeros(classes, CHANNELS).index_add(0, ids, features) / counts
+    return [Case(f'segment_mean, {classes} segments', f'{points:,} rows, {CHANNELS} channels',
+                 lambda: segment_mean(features, ids, classes), theirs, 'index_add',
+                 bytes_moved=features.numel() * features.element_size())]
+
+
 def cases(device, scale):
     points = lidar_cloud(POINTS * scale, device=device)
     size = f'{len(points):,} points'
-    return index_cases(points, size) + scatter_cases(points, size)
+    return index_cases(points, size) + scatter_cases(points, size) + \
+        prototype_cases(device, scale)

@@ -42,8 +42,9 @@ def as_segments(op, index, length, num_segments, name='index', number='num_voxel
 def scatter_points(features, index, reduce='mean', num_voxels=None):
     """Reduce the features of the points of each voxel.
 
-    Every voxel sums its points in order of their index, so the result does not depend on the
-    number of threads or on the device's scheduling; half types are summed in float32.
+    Every voxel sums its points in order of their index, in chunks of 256 whose sums are added in
+    order, so the result does not depend on the number of threads or on the device's scheduling;
+    half types are summed in float32.
 
     Args:
         features: (N, C) floating, one row per point.
