@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -27,6 +29,16 @@ using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
+
+// Throws what the parts say together, if `good` is false. Not STD_TORCH_CHECK: that writes with an
+// ostringstream, of which libc10 exports a part of its own, and where g++ is newer than the one
+// that torch was built with the two together crash (seen with g++ 13 and torch 2.11).
+inline std::string text_of(const char* part) { return part; }
+inline std::string text_of(int64_t part) { return std::to_string(part); }
+template <class... Parts>
+void require(bool good, const Parts&... parts) {
+  if (!good) throw std::runtime_error((text_of(parts) + ...));
+}
 
 // What a sum over T is kept in: half types accumulate in float.
 template <class T>
@@ -76,7 +88,7 @@ void dispatch_floating(ScalarType type, const char* op, F&& f) {
     case ScalarType::Double: return f(double{});
     case ScalarType::Half: return f(Half{});
     case ScalarType::BFloat16: return f(BFloat16{});
-    default: STD_TORCH_CHECK(false, op, ": expected a floating dtype");
+    default: require(false, op, ": expected a floating dtype");
   }
 }
 
@@ -86,7 +98,7 @@ void dispatch_wide(ScalarType type, const char* op, F&& f) {
   switch (type) {
     case ScalarType::Float: return f(float{});
     case ScalarType::Double: return f(double{});
-    default: STD_TORCH_CHECK(false, op, ": expected float32 or float64");
+    default: require(false, op, ": expected float32 or float64");
   }
 }
 
@@ -96,7 +108,7 @@ void dispatch_index(ScalarType type, const char* op, F&& f) {
   switch (type) {
     case ScalarType::Int: return f(int32_t{});
     case ScalarType::Long: return f(int64_t{});
-    default: STD_TORCH_CHECK(false, op, ": expected int32 or int64");
+    default: require(false, op, ": expected int32 or int64");
   }
 }
 

@@ -151,7 +151,7 @@ void query_sample(const T* centers, int64_t queries, const T* points, int64_t n,
 Tensor ball_query(const Tensor& centers_in, const Tensor& points_in, double min_square,
                   double max_square, int64_t samples) {
   const Tensor centers = contiguous(centers_in), points = contiguous(points_in);
-  STD_TORCH_CHECK(samples > 0 && centers.size(-1) == 3, "ball_query: (B, Q, 3), samples > 0");
+  require(samples > 0 && centers.size(-1) == 3, "ball_query: (B, Q, 3), samples > 0");
   const int64_t b = centers.size(0), q = centers.size(1), n = points.size(1);
   Tensor out = new_output(centers, {b, q, samples}, ScalarType::Int);
   dispatch_coordinates(centers, points, "ball_query", [&](auto zero) {

@@ -64,7 +64,7 @@ void first_boxes(const Tensor& boxes_in, const int64_t* batch, const Tensor& xs_
 
 Tensor bev_mask(const Tensor& boxes_in, const std::optional<Tensor>& batch_in,
                 const Tensor& xs_in, const Tensor& ys_in, int64_t batch_size) {
-  STD_TORCH_CHECK(boxes_in.size(1) == kFootprint, "bev_mask: boxes must have 6 columns");
+  require(boxes_in.size(1) == kFootprint, "bev_mask: boxes must have 6 columns");
   const Tensor boxes = contiguous(boxes_in), xs = contiguous(xs_in), ys = contiguous(ys_in);
   const std::optional<Tensor> batch = contiguous(batch_in);
   const int64_t* batch_of = data_or_null<int64_t>(batch);

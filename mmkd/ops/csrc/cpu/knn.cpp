@@ -182,7 +182,7 @@ std::tuple<Tensor, Tensor> knn(const Tensor& query_in, const Tensor& points_in, 
                                const std::optional<Tensor>& query_lengths_in,
                                const std::optional<Tensor>& point_lengths_in) {
   const Tensor query = contiguous(query_in), points = contiguous(points_in);
-  STD_TORCH_CHECK(k > 0, "knn: k must be positive");
+  require(k > 0, "knn: k must be positive");
   Tensor indices, squares;
   dispatch_coordinates(query, points, "knn", [&](auto zero) {
     using T = decltype(zero);

@@ -72,7 +72,7 @@ Tensor ball_query(const Tensor& centers_in, const Tensor& points_in, double min_
                   double max_square, int64_t samples) {
   const Device device(centers_in);
   const Tensor centers = contiguous(centers_in), points = contiguous(points_in);
-  STD_TORCH_CHECK(samples > 0 && centers.size(-1) == 3, "ball_query: (B, Q, 3), samples > 0");
+  require(samples > 0 && centers.size(-1) == 3, "ball_query: (B, Q, 3), samples > 0");
   const int64_t b = centers.size(0), q = centers.size(1);
   Tensor out = new_empty(centers, {b, q, samples}, ScalarType::Int);
   dispatch_coordinates(centers, points, "ball_query", [&](auto zero) {

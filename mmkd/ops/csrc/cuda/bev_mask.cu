@@ -31,7 +31,7 @@ struct FirstBox {
 Tensor bev_mask(const Tensor& boxes_in, const std::optional<Tensor>& batch,
                 const Tensor& xs_in, const Tensor& ys_in, int64_t batch_size) {
   const Device device(boxes_in);
-  STD_TORCH_CHECK(boxes_in.size(1) == kFootprint, "bev_mask: boxes must have 6 columns");
+  require(boxes_in.size(1) == kFootprint, "bev_mask: boxes must have 6 columns");
   const Tensor boxes = contiguous(boxes_in), xs = contiguous(xs_in), ys = contiguous(ys_in);
   Tensor instance = new_empty(boxes, {batch_size, ys.size(0), xs.size(0)}, ScalarType::Long);
   Tensor order, starts;

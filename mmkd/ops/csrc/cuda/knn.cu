@@ -150,7 +150,7 @@ std::tuple<Tensor, Tensor> knn(const Tensor& query_in, const Tensor& points_in, 
                                const std::optional<Tensor>& point_lengths_in) {
   const Device device(query_in);
   const Tensor query = contiguous(query_in), points = contiguous(points_in);
-  STD_TORCH_CHECK(k > 0, "knn: k must be positive");
+  require(k > 0, "knn: k must be positive");
   const int64_t b = query.size(0), q = query.size(1);
   const Output out{new_empty(query, {b, q, k}, ScalarType::Long),
                    new_empty(query, {b, q, k}, query.scalar_type()), k};

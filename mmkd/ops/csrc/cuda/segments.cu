@@ -118,8 +118,8 @@ Tensor segment_max_backward(const Tensor& grad_in, const Tensor& arg_in, const T
   check_rows(grad, segments.count);
   check_rows(arg, segments.count);
   const int64_t channels = grad.size(1);
-  STD_TORCH_CHECK(arg.scalar_type() == ScalarType::Int && arg.size(1) == channels,
-                  "arg must be int32 and have the gradient's shape");
+  require(arg.scalar_type() == ScalarType::Int && arg.size(1) == channels,
+          "arg must be int32 and have the gradient's shape");
   Tensor out = new_empty(grad, {segments.places, channels}, grad.scalar_type());
   dispatch_floating(grad.scalar_type(), "segment_max_backward", [&](auto zero) {
     using T = decltype(zero);

@@ -75,11 +75,11 @@ Tensor bev_pool(const Tensor& depth_in, const Tensor& features_in,
   const Tensor depth = contiguous(depth_in), features = contiguous(features_in),
                ranks_depth = contiguous(ranks_depth_in), ranks_feat = contiguous(ranks_feat_in),
                starts = contiguous(starts_in);
-  STD_TORCH_CHECK(features.dim() > 0 && ranks_depth.numel() == ranks_feat.numel() &&
-                      depth.scalar_type() == features.scalar_type() &&
-                      ranks_depth.scalar_type() == starts.scalar_type() &&
-                      ranks_feat.scalar_type() == starts.scalar_type(),
-                  "bev_pool: sizes or dtypes do not go together");
+  require(features.dim() > 0 && ranks_depth.numel() == ranks_feat.numel() &&
+              depth.scalar_type() == features.scalar_type() &&
+              ranks_depth.scalar_type() == starts.scalar_type() &&
+              ranks_feat.scalar_type() == starts.scalar_type(),
+          "bev_pool: sizes or dtypes do not go together");
   Tensor out = new_output(features, {starts.numel() - 1, channels_of(features)},
                           features.scalar_type());
   dispatch_floating(features.scalar_type(), "bev_pool", [&](auto zero) {
@@ -119,7 +119,7 @@ std::tuple<Tensor, Tensor> bev_pool_backward(
     right = right && depth.dim() == 5 && features.dim() == 5;
     for (int k = 0; right && k < 4; ++k) right = features.size(k) == depth.size(k < 2 ? k : k + 1);
   }
-  STD_TORCH_CHECK(right, "bev_pool_backward: sizes or dtypes do not go together");
+  require(right, "bev_pool_backward: sizes or dtypes do not go together");
   Results results;
   const Tensor to_depth = new_zeros(depth, {need_depth ? depth.numel() : 0}, depth.scalar_type());
   const Tensor to_features = new_output(features, {need_features ? count : 0, grad.size(1)},

@@ -46,7 +46,7 @@ struct BevRanks {
                 starts.numel() == lengths.numel();
     for (const Tensor* t : {&depth, &feat, &starts, &lengths})
       same = same && t->scalar_type() == type;
-    STD_TORCH_CHECK(same, "bev_pool_ranks: sizes or dtypes do not go together");
+    require(same, "bev_pool_ranks: sizes or dtypes do not go together");
   }
   template <class Index>
   WrongRanks<Index> check() const {

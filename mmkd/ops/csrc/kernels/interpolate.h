@@ -51,14 +51,14 @@ Tensor interpolate(const Tensor& features_in, const Tensor& indices_in,
   const Device device(features_in);
   const Tensor features = contiguous(features_in), indices = contiguous(indices_in),
                weights = contiguous(weights_in);
-  STD_TORCH_CHECK(indices.dim() == 2 && weights.dim() == 2 && features.dim() == 2 &&
-                      indices.size(0) == weights.size(0) && indices.size(1) == weights.size(1),
-                  "interpolate: features (M, C), indices and weights both (N, K)");
+  require(indices.dim() == 2 && weights.dim() == 2 && features.dim() == 2 &&
+              indices.size(0) == weights.size(0) && indices.size(1) == weights.size(1),
+          "interpolate: features (M, C), indices and weights both (N, K)");
   Tensor out = new_output(features, {indices.size(0), features.size(1)}, features.scalar_type());
   dispatch_floating(features.scalar_type(), "interpolate", [&](auto zero) {
     using T = decltype(zero);
-    STD_TORCH_CHECK(weights.scalar_type() == kAccumulatorType<T>,
-                    "interpolate: weights must have the accumulator's dtype");
+    require(weights.scalar_type() == kAccumulatorType<T>,
+            "interpolate: weights must have the accumulator's dtype");
     dispatch_index(indices.scalar_type(), "interpolate", [&](auto index) {
       const NeighbourTerms<acc_t<T>, decltype(index)> terms{
           data<decltype(index)>(indices), data<acc_t<T>>(weights), indices.size(0),
@@ -74,18 +74,18 @@ Tensor interpolate_features(const Tensor& grad_in, const Tensor& weights_in,
   const Device device(grad_in);
   const Tensor grad = contiguous(grad_in), weights = contiguous(weights_in),
                order = contiguous(order_in), starts = contiguous(starts_in);
-  STD_TORCH_CHECK(grad.dim() == 2 && weights.dim() == 2 && grad.size(0) == weights.size(0) &&
-                      order.numel() == weights.numel() &&
-                      order.scalar_type() == ScalarType::Long &&
-                      starts.scalar_type() == ScalarType::Long,
-                  "interpolate_features: grad (N, C), weights (N, K), order (N * K,) and starts "
-                  "(M + 1,), these two int64");
+  require(grad.dim() == 2 && weights.dim() == 2 && grad.size(0) == weights.size(0) &&
+              order.numel() == weights.numel() &&
+              order.scalar_type() == ScalarType::Long &&
+              starts.scalar_type() == ScalarType::Long,
+          "interpolate_features: grad (N, C), weights (N, K), order (N * K,) and starts "
+          "(M + 1,), these two int64");
   const auto rows = make_intervals<int64_t>(starts, order.numel());
   Tensor out = new_output(grad, {rows.count, grad.size(1)}, grad.scalar_type());
   dispatch_floating(grad.scalar_type(), "interpolate_features", [&](auto zero) {
     using T = decltype(zero);
-    STD_TORCH_CHECK(weights.scalar_type() == kAccumulatorType<T>,
-                    "interpolate_features: weights must have the accumulator's dtype");
+    require(weights.scalar_type() == kAccumulatorType<T>,
+            "interpolate_features: weights must have the accumulator's dtype");
     weighted_rows<T>(device,
                      UseTerms<acc_t<T>>{rows, data<int64_t>(order), data<acc_t<T>>(weights),
                                         weights.size(1)},
@@ -99,11 +99,11 @@ Tensor interpolate_weights(const Tensor& grad_in, const Tensor& features_in,
   const Device device(grad_in);
   const Tensor grad = contiguous(grad_in), features = contiguous(features_in),
                indices = contiguous(indices_in);
-  STD_TORCH_CHECK(grad.dim() == 2 && features.dim() == 2 && indices.dim() == 2 &&
-                      grad.size(0) == indices.size(0) && grad.size(1) == features.size(1) &&
-                      grad.scalar_type() == features.scalar_type(),
-                  "interpolate_weights: grad (N, C), features (M, C) of one dtype, and indices "
-                  "(N, K)");
+  require(grad.dim() == 2 && features.dim() == 2 && indices.dim() == 2 &&
+              grad.size(0) == indices.size(0) && grad.size(1) == features.size(1) &&
+              grad.scalar_type() == features.scalar_type(),
+          "interpolate_weights: grad (N, C), features (M, C) of one dtype, and indices "
+          "(N, K)");
   Tensor out;
   dispatch_floating(features.scalar_type(), "interpolate_weights", [&](auto zero) {
     using T = decltype(zero);

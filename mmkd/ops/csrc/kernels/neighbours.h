@@ -10,10 +10,10 @@ namespace mmkd {
 // f(T{}) for the type of two clouds, once they go together.
 template <class F>
 void dispatch_coordinates(const Tensor& a, const Tensor& b, const char* op, F&& f) {
-  STD_TORCH_CHECK(a.dim() == 3 && b.dim() == 3 && a.size(0) == b.size(0) &&
-                      a.size(2) == b.size(2) && a.scalar_type() == b.scalar_type(),
-                  op, ": expected (B, Q, C) and (B, N, C) of one dtype");
-  STD_TORCH_CHECK(b.size(1) <= std::numeric_limits<int32_t>::max(), op, ": too many points");
+  require(a.dim() == 3 && b.dim() == 3 && a.size(0) == b.size(0) &&
+              a.size(2) == b.size(2) && a.scalar_type() == b.scalar_type(),
+          op, ": expected (B, Q, C) and (B, N, C) of one dtype");
+  require(b.size(1) <= std::numeric_limits<int32_t>::max(), op, ": too many points");
   dispatch_wide(a.scalar_type(), op, f);
 }
 
@@ -38,8 +38,8 @@ class Lengths {
  public:
   Lengths(const std::optional<Tensor>& lengths, int64_t samples) {
     if (!lengths) return;
-    STD_TORCH_CHECK(lengths->numel() == samples && lengths->scalar_type() == ScalarType::Long,
-                    "knn: lengths must be (B,) int64");
+    require(lengths->numel() == samples && lengths->scalar_type() == ScalarType::Long,
+            "knn: lengths must be (B,) int64");
     lengths_ = contiguous(*lengths);
   }
   const int64_t* data() const { return lengths_ ? mmkd::data<int64_t>(*lengths_) : nullptr; }

@@ -31,9 +31,9 @@ struct MatrixDistances {
 // f(T{}) for the type of what is sampled, once it is what `op` takes.
 template <class F>
 void dispatch_sampling(const Tensor& t, int64_t last, int64_t count, const char* op, F&& f) {
-  STD_TORCH_CHECK(t.dim() == 3 && t.size(2) == last && count >= 0, op,
-                  ": (B, N, 3) or (B, N, N), and a number of points from 0 up");
-  STD_TORCH_CHECK(t.size(1) <= std::numeric_limits<int32_t>::max(), op, ": too many points");
+  require(t.dim() == 3 && t.size(2) == last && count >= 0, op,
+          ": (B, N, 3) or (B, N, N), and a number of points from 0 up");
+  require(t.size(1) <= std::numeric_limits<int32_t>::max(), op, ": too many points");
   dispatch_wide(t.scalar_type(), op, f);
 }
 

@@ -35,12 +35,12 @@ struct SegmentIndex {
   SegmentIndex(const Tensor& inverse_in, const Tensor& order_in, const Tensor& starts_in)
       : inverse(contiguous(inverse_in)), order(contiguous(order_in)),
         starts(contiguous(starts_in)) {
-    STD_TORCH_CHECK(inverse.scalar_type() == ScalarType::Long &&
-                        order.scalar_type() == ScalarType::Long &&
-                        starts.scalar_type() == ScalarType::Long,
-                    "a segment index is int64");
-    STD_TORCH_CHECK(inverse.dim() == 1 && order.dim() == 1 && inverse.numel() == order.numel(),
-                    "inverse and order must be as long");
+    require(inverse.scalar_type() == ScalarType::Long &&
+                order.scalar_type() == ScalarType::Long &&
+                starts.scalar_type() == ScalarType::Long,
+            "a segment index is int64");
+    require(inverse.dim() == 1 && order.dim() == 1 && inverse.numel() == order.numel(),
+            "inverse and order must be as long");
     view = {make_intervals<int64_t>(starts, order.numel()), data<int64_t>(inverse),
             data<int64_t>(order)};
   }
@@ -50,8 +50,8 @@ struct SegmentIndex {
 };
 
 inline void check_rows(const Tensor& rows, int64_t count) {
-  STD_TORCH_CHECK(rows.dim() == 2 && rows.size(0) == count, "expected ", count,
-                  " rows of the index");
+  require(rows.dim() == 2 && rows.size(0) == count, "expected ", count,
+          " rows of the index");
 }
 
 namespace {

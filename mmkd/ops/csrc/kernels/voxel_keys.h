@@ -28,7 +28,7 @@ inline VoxelGrid make_grid(const std::vector<double>& size, const std::vector<do
 
 // For a caller of torch.ops.mmkd.*; the Python side has checked it.
 inline void check_points(const Tensor& points, const char* op) {
-  STD_TORCH_CHECK(points.dim() == 2 && points.size(1) >= 3, op, ": points need x, y and z");
+  require(points.dim() == 2 && points.size(1) >= 3, op, ": points need x, y and z");
 }
 
 // Cell of a coordinate along axis k, floor of a true division; -1 outside, where NaN and

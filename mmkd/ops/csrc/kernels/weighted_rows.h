@@ -47,7 +47,7 @@ struct Intervals {
 
 template <class Index>
 Intervals<Index> make_intervals(const Tensor& starts, int64_t places) {
-  STD_TORCH_CHECK(starts.dim() == 1 && starts.size(0) > 0, "starts must not be empty");
+  require(starts.dim() == 1 && starts.size(0) > 0, "starts must not be empty");
   return {data<Index>(starts), starts.size(0) - 1, places};
 }
 
