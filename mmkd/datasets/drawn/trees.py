@@ -26,12 +26,13 @@ def scene_rng(seed, split, index):
     return np.random.default_rng([seed, SPLITS[split], index])
 
 
-def tree_facts(layout, counts, width, height, seed, **more):
-    """The parameters that make the tree, checked (``more`` are the layout's own)."""
+def tree_facts(layout, counts, width, height, seed, what='pictures', **more):
+    """The parameters that make the tree, checked (``more`` are the layout's own; ``what`` is
+    counted)."""
     check_size(width, height)
     for name, count in counts.items():
         if int(count) != count or count < 1:
-            raise ValueError(f'{name}={count}: expected a whole number of pictures, at least 1')
+            raise ValueError(f'{name}={count}: expected a whole number of {what}, at least 1')
     if int(seed) != seed or seed < 0:
         raise ValueError(f'seed={seed}: expected a whole number, 0 or more')
     return dict(layout=layout, counts={name: int(n) for name, n in counts.items()},
