@@ -9,6 +9,7 @@ HAZE = np.array([0.86, 0.80, 0.74], np.float32)  # BGR of the horizon
 ZENITH = np.array([0.72, 0.48, 0.28], np.float32)
 DISTANCE = 130.  # metres after which haze hides two thirds
 AMBIENT = 0.45
+LIT, RED = (2., 2.1, 2.1), (0.06, 0.06, 2.)  # lamps are bright in the shade, too
 
 
 def paint_picture(rng, rays, near, index, faces, ground, sun):
@@ -80,19 +81,19 @@ def _put(color, chosen, where, value):
 def _front(color, chosen, u, v, repeats):
     """Headlights beside a dark grille."""
     _put(color, chosen, (abs(u) < 0.5) & (v > 0.25) & (v < 0.75), (0.08, 0.08, 0.08))
-    _put(color, chosen, (abs(u) > 0.6) & (abs(u) < 0.97) & (v > 0.45) & (v < 0.85), (1.3, 1.4, 1.4))
+    _put(color, chosen, (abs(u) > 0.6) & (abs(u) < 0.97) & (v > 0.45) & (v < 0.85), LIT)
 
 
 def _back(color, chosen, u, v, repeats):
     """Tail lights beside a number plate."""
     _put(color, chosen, (abs(u) < 0.3) & (v > 0.2) & (v < 0.5), (0.9, 0.9, 0.9))
-    _put(color, chosen, (abs(u) > 0.65) & (v > 0.4) & (v < 0.95), (0.05, 0.05, 1.2))
+    _put(color, chosen, (abs(u) > 0.65) & (v > 0.4) & (v < 0.95), RED)
 
 
 def _doors(color, chosen, u, v, repeats):
-    """Two doors, and tail lights far below."""
-    _put(color, chosen, abs(u) < 0.03, (0.2, 0.2, 0.2))
-    _put(color, chosen, (abs(u) > 0.7) & (v > 0.02) & (v < 0.14), (0.05, 0.05, 1.2))
+    """Two dark doors, and tail lights below."""
+    color[chosen[(abs(abs(u) - 0.48) < 0.4) & (v > 0.2) & (v < 0.93)]] *= 0.4
+    _put(color, chosen, (abs(u) > 0.65) & (v > 0.02) & (v < 0.15), RED)
 
 
 def _side(color, chosen, u, v, repeats):

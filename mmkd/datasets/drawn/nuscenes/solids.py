@@ -78,23 +78,21 @@ def loft(bottom, top, low, high, paint):
         paint (Paint): how it looks.
     """
     count = len(bottom)
-    lower = np.c_[bottom, np.full(count, low)]
-    upper = np.c_[top, np.full(count, high)]
-    after = np.r_[1:count, 0]
-    along = lower[after] - lower
-    flat = np.linalg.norm(along, axis=1) < 1e-9  # a corner that has become a point
-    along[flat] = (upper[after] - upper)[flat]
-    normals = np.cross(along, upper - lower)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    offsets = (normals * lower).sum(1)
-    normals = np.r_[normals, [[0, 0, -1], [0, 0, 1]]]
-    offsets = np.r_[offsets, -low, high]
-    length = np.linalg.norm(along, axis=1)
-    tangent = along / length[:, None]
-    middle = (lower + lower[after]) / 2
+    lower, upper = np.empty((2, count, 3))
+    lower[:, :2], lower[:, 2], upper[:, :2], upper[:, 2] = bottom, low, top, high
+    along, rise = np.roll(lower, -1, 0) - lower, upper - lower
+    normals = np.empty((count + 2, 3))
+    normals[:count, 0] = along[:, 1] * rise[:, 2]
+    normals[:count, 1] = -along[:, 0] * rise[:, 2]
+    normals[:count, 2] = along[:, 0] * rise[:, 1] - along[:, 1] * rise[:, 0]
+    normals[:count] /= np.sqrt((normals[:count] ** 2).sum(1, keepdims=True))
+    normals[count:] = (0, 0, -1), (0, 0, 1)
+    offsets = np.empty(count + 2)
+    offsets[:count], offsets[count:] = (normals[:count] * lower).sum(1), (-low, high)
+    length = np.sqrt((along ** 2).sum(1))
     axes = np.zeros((count + 2, 2, 4))
-    axes[:count, 0, :3] = tangent * (2 / length[:, None])
-    axes[:count, 0, 3] = -(middle * axes[:count, 0, :3]).sum(1)
+    axes[:count, 0, :3] = along * (2 / length ** 2)[:, None]
+    axes[:count, 0, 3] = -((lower + along / 2) * axes[:count, 0, :3]).sum(1)
     axes[:count, 1, 2] = 1 / (high - low)
     axes[:count, 1, 3] = -low / (high - low)
     span = np.ptp(bottom, 0) / 2
@@ -115,7 +113,7 @@ def loft(bottom, top, low, high, paint):
     repeats = np.ones((count + 2, 2))
     repeats[:count, 0] = np.maximum(1, np.rint(length / paint.storey[0]))
     repeats[:count, 1] = max(1, round((high - low) / paint.storey[1]))
-    return Solid(normals, offsets, np.r_[lower, upper], axes, colors,
+    return Solid(normals, offsets, np.concatenate([lower, upper]), axes, colors,
                  np.array([PATTERNS.index(name) for name in names]), repeats, reflectance)
 
 

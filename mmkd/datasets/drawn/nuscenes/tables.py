@@ -115,7 +115,7 @@ class SceneTables:
             if thing.name is None:
                 continue
             center = np.array([x[index], y[index], thing.middle])
-            count = count_points(places - center, thing.size, yaw[index])
+            count = count_points(places, center, thing.size, yaw[index])
             if count == 0:
                 continue
             self.names.add(thing.name)
@@ -131,10 +131,10 @@ class SceneTables:
                 rotation=turned(yaw[index]), num_lidar_pts=count, num_radar_pts=0))
 
     def _to_world(self, points, pose):
-        """x, y, z (N, 3) in the world of points in the scanner's frame."""
+        """x, y, z (3, N) in the world of points (N, 5) in the scanner's frame."""
         on_car = points[:, :3].astype(float) @ self.sensor.rotation.rotation_matrix.T
         car = Quaternion(turned(pose[2])).rotation_matrix
-        return (on_car + self.sensor.translation) @ car.T + [pose[0], pose[1], 0.]
+        return car @ (on_car + self.sensor.translation).T + [[pose[0]], [pose[1]], [0.]]
 
     def records(self):
         """All rows of the scene, as dict table -> list."""
@@ -167,13 +167,16 @@ class SceneTables:
             row.update(prev=before, next=after)
 
 
-def count_points(points, size, yaw):
-    """How many points (N, 3), in metres from a box's center, lie in a box of ``size`` (w, l, h)."""
-    width, length, height = size
-    forward = points[:, 0] * np.cos(yaw) + points[:, 1] * np.sin(yaw)
-    left = points[:, 1] * np.cos(yaw) - points[:, 0] * np.sin(yaw)
-    inside = (np.abs(forward) <= length / 2) & (np.abs(left) <= width / 2)
-    return int(np.count_nonzero(inside & (np.abs(points[:, 2]) <= height / 2)))
+def count_points(places, center, size, yaw):
+    """How many points (3, N) lie in a box of ``size`` (width, length, height) at ``center``."""
+    reach = np.hypot(size[0], size[1]) / 2
+    close = np.flatnonzero(np.abs(places[0] - center[0]) <= reach)  # a few of many
+    x, y, z = places[:, close] - center[:, None]
+    ahead = x * np.cos(yaw) + y * np.sin(yaw)
+    left = y * np.cos(yaw) - x * np.sin(yaw)
+    width, length, height = size / 2
+    return int(np.count_nonzero((np.abs(ahead) <= length) & (np.abs(left) <= width)
+                                & (np.abs(z) <= height)))
 
 
 def attributes(thing, speed):
