@@ -29,7 +29,7 @@ def build_parser():
                              '(default: %(default)s)')
     parser.add_argument('--size', type=size, default=(352, 198), metavar='WxH',
                         help='picture size (default: 352x198; nuScenes has 1600x900)')
-    parser.add_argument('--sweeps', type=int, default=4, metavar='N',
+    parser.add_argument('--sweeps', type=int, default=2, metavar='N',
                         help='scans of the laser between keyframes (default: %(default)s)')
     parser.add_argument('--reach', type=float, default=31., metavar='M',
                         help='metres from the car within which things are annotated '

@@ -8,21 +8,25 @@ from ..utils.hints import did_you_mean
 from .classes import class_problems
 from .data_contents import read_contents
 
-#: where each dataset comes from, for the message when it is missing
+#: where each dataset comes from, for the message when it is missing, and the tool that draws one
 _SOURCES = dict(
     CityscapesDataset=(
         'get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com, '
         'unpack them there, and run '
         'mmseg/.mim/tools/dataset_converters/cityscapes.py on the folder',
-        'cityscapes'),
+        'make_street_scenes.py cityscapes'),
     PascalVOCDataset=(
         'get VOCtrainval_11-May-2012.tar from host.robots.ox.ac.uk/pascal/VOC/voc2012, unpack it '
         'there, and for the augmented set run mmseg/.mim/tools/dataset_converters/voc_aug.py',
-        'voc'),
+        'make_street_scenes.py voc'),
     CocoDataset=(
         'get train2017.zip, val2017.zip and annotations_trainval2017.zip from cocodataset.org and '
         'unpack them there',
-        'coco'),
+        'make_street_scenes.py coco'),
+    NuScenesDataset=(
+        'get the v1.0-trainval archives from nuscenes.org, unpack them there, and run '
+        "mmdet3d's tools/create_data.py nuscenes on the folder",
+        'make_nuscenes.py'),
 )
 
 
@@ -132,12 +136,12 @@ def _how_to_get(loader, dataset, missing):
         return f"{text}{_near(missing)}. Set it with --cfg-options " + ' '.join(
             f'{loader}.dataset.{key}=...' for key in missing)
     if kind in _SOURCES:
-        how, layout = _SOURCES[kind]
+        how, tool = _SOURCES[kind]
         made = os.path.normpath(root)
-        if layout == 'voc' and made.endswith(os.path.join('VOCdevkit', 'VOC2012')):
+        if tool.endswith(' voc') and made.endswith(os.path.join('VOCdevkit', 'VOC2012')):
             made = os.path.dirname(os.path.dirname(made))
         text += (f'. To get it: {how}. To try the pipeline without it: '
-                 f'python tools/make_street_scenes.py {layout} {made}')
+                 f'python tools/{tool} {made}')
     return text + ('. If you have it elsewhere: --cfg-options '
                    f'{loader}.dataset.data_root=/where/it/is')
 

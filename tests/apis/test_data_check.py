@@ -50,6 +50,16 @@ def told(cfg, *parts, error=ValueError):
     return str(info.value)
 
 
+@pytest.mark.parametrize('kind, tool', [
+    ('CityscapesDataset', 'make_street_scenes.py cityscapes'),
+    ('PascalVOCDataset', 'make_street_scenes.py voc'),
+    ('CocoDataset', 'make_street_scenes.py coco'), ('NuScenesDataset', 'make_nuscenes.py')])
+def test_what_is_missing_can_be_drawn(root, kind, tool):
+    message = told(config(root, type=kind, data_root=str(root / 'none'), ann_file='infos.pkl'),
+                   'To get it: ', f'python tools/{tool} {root}/none', error=FileNotFoundError)
+    assert f'{root}/none/infos.pkl' in message
+
+
 def test_good_data(root):
     found = check_datasets(config(root))
     assert [(c.loader, c.kind, c.count, c.classes) for c in found] == [

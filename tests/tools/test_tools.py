@@ -11,7 +11,8 @@ import torch
 
 from tests.cli import ROOT, fails, free_port, run, weights_of, write_project
 
-TOOLS = ['train.py', 'test.py', 'export_student.py', 'browse_taps.py', 'make_street_scenes.py']
+TOOLS = ['train.py', 'test.py', 'export_student.py', 'browse_taps.py', 'make_street_scenes.py',
+         'make_nuscenes.py']
 TERMS = ['loss_feature', 'loss_logits']
 
 

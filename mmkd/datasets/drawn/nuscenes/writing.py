@@ -13,13 +13,14 @@ from ..trees import FILES, claim, tree_facts, write, write_note
 from .infos import INFOS, find_converter, write_infos
 from .naming import Scene, scene_files
 from .recording import record_scene
+from .sensors import LIDAR
 from .tables import MAP, TABLES, shared_records
 
 #: version -> the lists in nuscenes-devkit that have the names of training and validation scenes
 SPLIT_NAMES = {'v1.0-mini': ('mini_train', 'mini_val'), 'v1.0-trainval': ('train', 'val')}
 
 
-def write_nuscenes(root, train=10, val=2, keyframes=40, width=352, height=198, sweeps=4, seed=0,
+def write_nuscenes(root, train=10, val=2, keyframes=40, width=352, height=198, sweeps=2, seed=0,
                    reach=31., version='v1.0-trainval', infos=True, workers=1, progress=True):
     """Drives as nuScenes stores them: tables, six cameras, LIDAR_TOP, and mmdet3d's info files.
 
@@ -65,6 +66,7 @@ def write_nuscenes(root, train=10, val=2, keyframes=40, width=352, height=198, s
     scenes = [Scene(split, index, name, facts) for split in facts['counts']
               for index, name in enumerate(names[split])]
     records = _record_all(root, scenes, workers, progress)
+    (root / 'sweeps' / LIDAR).mkdir(parents=True, exist_ok=True)  # configs name it
     write(root / MAP, np.full((64, 64), 255, np.uint8))
     (root / version).mkdir(exist_ok=True)
     shared = shared_records([row['token'] for tables in records for row in tables['log']])

@@ -1,5 +1,6 @@
 """One small tree for all tests of the drawn nuScenes."""
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +17,18 @@ ARGUMENTS = dict(train=2, val=1, keyframes=3, width=320, height=180, sweeps=2)
 @pytest.fixture(scope='session')
 def tree(tmp_path_factory):
     """Where the tree is, what nuscenes-devkit makes of it, and the worlds that it was drawn from
-    (scene name -> split, index, attempt, world, sensors)."""
-    root = tmp_path_factory.mktemp('drawn') / 'nuscenes'
-    write_nuscenes(root, **ARGUMENTS, progress=False)
+    (scene name -> split, index, attempt, world, sensors).
+
+    It is drawn from a folder in which another package is called as mmdet3d's converters are.
+    """
+    folder = tmp_path_factory.mktemp('drawn')
+    (folder / 'tools').mkdir()
+    (folder / 'tools/__init__.py').write_text('raise SystemError("not the converters")')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv('PYTHONPATH', str(folder), prepend=os.pathsep)
+        write_nuscenes('nuscenes', **ARGUMENTS, progress=False)
+    root = folder / 'nuscenes'
     devkit = NuScenes('v1.0-trainval', str(root), verbose=False)
     facts = json.loads((root / 'drawn_scenes.json').read_text())
     counts, worlds = dict(train=0, val=0), {}
