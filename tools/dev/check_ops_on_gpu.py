@@ -7,8 +7,8 @@ of OpenMMLab (tests against mmcv are skipped with the reason printed). With pyte
 run side by side. Steps, those of one line at the same time:
 
 - build-cpu, build-cuda: compile the kernels; a warning of nvcc fails;
-- tests: tests/ops on both devices, what is expected computed on the CPU;
-- memcheck, racecheck, synccheck, initcheck: compute-sanitizer's tools, where that is installed;
+- tests: tests/ops on both devices, what is expected computed on the CPU; memcheck, racecheck,
+  synccheck, initcheck: compute-sanitizer's tools, where that is installed;
 - benchmark: benchmarks/ops.py --device cuda.
 
 A summary goes to DIR/ops_gpu_check.md, next to the benchmark's table (by default in
@@ -165,8 +165,8 @@ def groups(wanted, out, sanitizer):
     every = [
         [Step(f'build-{kind}', [python, 'mmkd/ops/build.py', kind], 240)
          for kind in ('cpu', 'cuda')],
-        [Step('tests', pytest_command('tests/ops', '-m', 'not slow', *workers), 240)],
-        [sanitizer_step(tool, sanitizer, options) for tool in SANITIZERS if sanitizer],
+        [Step('tests', pytest_command('tests/ops', '-m', 'not slow', *workers), 240),
+         *(sanitizer_step(tool, sanitizer, options) for tool in SANITIZERS if sanitizer)],
         [Step('benchmark', [python, 'benchmarks/ops.py', '--device', 'cuda', '--out', out], 180)]]
     return [[step for step in group if step.name in wanted] for group in every]
 
