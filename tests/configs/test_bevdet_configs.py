@@ -44,7 +44,7 @@ def narrow(model):
     model.img_bev_encoder_neck.update(in_channels=[16, 32, 64], out_channels=[16, 16, 16])
     model.pts_bbox_head.update(in_channels=48, share_conv_channel=8)
     model.pts_bbox_head.separate_head.head_conv = 8
-    model.img_backbone.update(base_channels=8, stem_channels=8, init_cfg=None, with_cp=False)
+    model.img_backbone.update(base_channels=8, stem_channels=8, init_cfg=None)
     model.img_neck.in_channels = [c // 8 for c in model.img_neck.in_channels]
     if model.img_view_transformer.get('depth_net'):
         model.img_view_transformer.depth_net.mid_channels = 16
@@ -101,3 +101,17 @@ def test_config_trains_and_predicts_on_nuscenes_folders(path, nuscenes):
     assert torch.isfinite(loss) and ('loss_depth' in losses) == ('bevdepth' in path)
     assert not [name for name, p in model.named_parameters() if p.grad is None]
     assert result.sample_idx == 1 and result.pred_instances_3d.bboxes_3d.tensor.shape[1] == 9
+
+
+@pytest.mark.parametrize('path', [path for path in DETECTORS if '_r18' in path], ids=stem)
+def test_a_frame_without_boxes_or_points_goes_through_the_pipeline(path, tmp_path):
+    write_nuscenes(tmp_path, boxes=0, points=0)
+    cfg = read(path)
+    dataset = innermost(cfg.train_dataloader.dataset)
+    dataset.update(data_root=str(tmp_path), filter_empty_gt=False)
+    with DefaultScope.overwrite_default_scope('mmdet3d'):
+        sample = DATASETS.build(dataset)[1]['data_samples']
+    assert sample.gt_instances_3d.bboxes_3d.tensor.shape == (0, 9)
+    assert len(sample.gt_instances_3d.labels_3d) == 0
+    if 'bevdepth' in path:
+        assert not sample.gt_depth_maps.any()

@@ -17,7 +17,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmkd.utils.configs import read_config
 from mmkd.visualization import draw_sample
 
-from .frame import MISSING, use_frame
+from .frame import CAMERAS, MISSING, frame_dataset, use_frame
 
 SMALL = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'bevdet_r18_small.py')
 
@@ -72,6 +72,16 @@ def found(predicted, truth, distance=.5, score=.3):
     return np.array(nearest), int(keep.sum())
 
 
+def pictures():
+    """The frame as it is drawn: whole pictures, half as large, with the sweep and the boxes."""
+    return frame_dataset([
+        dict(type='mmkd.LoadCameraImages', cameras=CAMERAS),
+        dict(type='LoadPointsFromFile', coord_type='LIDAR', load_dim=5, use_dim=5),
+        dict(type='LoadAnnotations3D', with_bbox_3d=True, with_label_3d=True),
+        dict(type='mmkd.MultiViewImageAug', size=(450, 800), test_mode=True),
+        dict(type='mmkd.PackBEVInputs', keys=['img', 'points', 'gt_bboxes_3d', 'gt_labels_3d'])])[0]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -79,14 +89,19 @@ def main():
     parser.add_argument('--out', required=True)
     parser.add_argument('--iterations', type=int, default=400)
     parser.add_argument('--learning-rate', type=float, default=2e-3)
+    parser.add_argument('--weights', help='of an earlier run: only predict and draw')
     args = parser.parse_args()
     if MISSING:
         raise SystemExit(MISSING)
     os.makedirs(args.out, exist_ok=True)
     torch.manual_seed(0)
     model, item = build(args.config)
-    history = train(model, item, args.iterations, args.learning_rate)
-    torch.save(model.state_dict(), os.path.join(args.out, 'weights.pth'))
+    if args.weights:
+        model.load_state_dict(torch.load(args.weights, weights_only=True))
+        history = [float('nan')]
+    else:
+        history = train(model, item, args.iterations, args.learning_rate)
+        torch.save(model.state_dict(), os.path.join(args.out, 'weights.pth'))
     predicted, truth = predict(model, item), item['data_samples'].gt_instances_3d
     gaps, kept = found(predicted, truth)
     print(f'loss {history[0]:.3f} -> {history[-1]:.3f}; {int((gaps < .5).sum())} of {len(gaps)} '
@@ -94,7 +109,7 @@ def main():
     for box, label, gap in zip(truth.bboxes_3d.tensor.tolist(), truth.labels_3d.tolist(), gaps,
                                strict=True):
         print(f'class {label} at ({box[0]:.1f}, {box[1]:.1f}): {gap:.2f} m')
-    print(draw_sample(os.path.join(args.out, 'overfit.png'), item,
+    print(draw_sample(os.path.join(args.out, 'overfit.png'), pictures(),
                       [-51.2, -51.2, -5., 51.2, 51.2, 3.], predicted))
 
 

@@ -30,13 +30,18 @@ class PackBEVInputs(Pack3DDetInputs):
         """Pack.
 
         Raises:
-            ValueError: points or boxes were moved by a transform that does not tell the cameras,
-                or ``gt_depth_maps`` is asked for and not there.
+            ValueError: the scene was moved or the images were resized by a transform that does
+                not keep the matrices, or ``gt_depth_maps`` is asked for and not there.
         """
         if results.get('transformation_3d_flow') and _moved(results):
             raise ValueError('the scene was rotated, scaled or flipped by '
                              "mmdet3d's GlobalRotScaleTrans or RandomFlip3D, which do not tell the "
                              'cameras: images and boxes would disagree. Use mmkd.BEVAug')
+        if _resized(results):
+            raise ValueError(
+                f"the images are {results['img'][0].shape[:2]}, the pictures "
+                f"{tuple(results['ori_shape'])}, but their img_aug_matrix says that nothing was "
+                'done: what resized them does not tell the cameras. Use mmkd.MultiViewImageAug')
         results.setdefault('lidar_aug_matrix', np.eye(4))
         if self.depth and 'gt_depth_maps' not in results:
             raise ValueError('PackBEVInputs: there are no gt_depth_maps; mmkd.PointsToDepthMaps '
@@ -54,3 +59,10 @@ def _moved(results):
             or not np.allclose(results.get('pcd_trans', 0.), 0.)
             or results.get('pcd_horizontal_flip', False)
             or results.get('pcd_vertical_flip', False))
+
+
+def _resized(results):
+    """Whether the images are not as large as the pictures, of which the matrices know nothing."""
+    known = {'img', 'img_aug_matrix', 'ori_shape'} <= results.keys()
+    return known and results['img'][0].shape[:2] != tuple(results['ori_shape']) and \
+        all(np.allclose(matrix, np.eye(4)) for matrix in results['img_aug_matrix'])

@@ -47,6 +47,19 @@ class _Residual(nn.Module):
         return F.relu(x + self.layers(x))
 
 
+class _Deformable(nn.Module):
+    """mmcv's deformable convolution, in float32: it has no kernel for bfloat16."""
+
+    def __init__(self, channels):
+        super().__init__()
+        from mmcv.ops import DeformConv2dPack
+        self.conv = DeformConv2dPack(channels, channels, 3, padding=1, deform_groups=4)
+
+    def forward(self, x):
+        with torch.autocast(x.device.type, enabled=False):
+            return self.conv(x.to(self.conv.weight.dtype))
+
+
 class _CameraGate(nn.Module):
     """Channels are weighted by a sigmoid of what describes the camera (squeeze and excite)."""
 
@@ -86,9 +99,7 @@ class DepthNet(BaseModule):
         self.context = nn.Conv2d(mid_channels, context_channels, 1)
         layers = [_Residual(mid_channels) for _ in range(3)]
         if dcn:
-            from mmcv.ops import DeformConv2dPack
-            layers.append(DeformConv2dPack(mid_channels, mid_channels, 3, padding=1,
-                                           deform_groups=4))
+            layers.append(_Deformable(mid_channels))
         self.depth = nn.Sequential(*layers, nn.Conv2d(mid_channels, depth_channels, 1))
 
     def forward(self, features, numbers):

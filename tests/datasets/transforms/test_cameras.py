@@ -164,3 +164,10 @@ def test_a_scene_moved_behind_the_cameras_back_is_refused(info, change):
     results = TRANSFORMS.build(change)(results)
     with pytest.raises(ValueError, match='Use mmkd.BEVAug'):
         PackBEVInputs(keys=['img', 'points'])(results)
+
+
+def test_images_resized_behind_the_cameras_back_are_refused(info):
+    results = LoadCameraImages()(info) | dict(box_type_3d=LiDARInstance3DBoxes)
+    results['img'] = [image[::2, ::2] for image in results['img']]
+    with pytest.raises(ValueError, match='Use mmkd.MultiViewImageAug'):
+        PackBEVInputs(keys=['img'])(results)

@@ -194,3 +194,26 @@ def test_points_do_not_change_it():
     first, second = (model.test_step(pseudo_collate([x]))[0].pred_instances_3d
                      for x in (item, with_points))
     assert torch.equal(first.scores_3d, second.scores_3d)
+
+
+@pytest.mark.parametrize('frames', [1, 2])
+def test_it_trains_in_mixed_precision(frames):
+    model = build(frames, depth_net=dict(type='mmkd.DepthNet', mid_channels=8),
+                  depth_supervision=dict(weight=3.))
+    item = tiny_item(meta=rig() if frames == 1 else two_frames(), depth=True)
+    with torch.autocast('cpu', torch.bfloat16):
+        loss, logged = model.parse_losses(losses_of(model, item))
+    loss.backward()
+    assert loss.dtype == torch.float32 and torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    plain, _ = model.parse_losses(losses_of(model, item))
+    assert loss.item() == pytest.approx(plain.item(), rel=.1)
+
+
+def test_images_are_normalised_and_the_batch_is_padded():
+    """mmdet3d's preprocessor: RGB, (B, N, 3, H, W)."""
+    model, item = build(), tiny_item()
+    images = model.data_preprocessor(pseudo_collate([item]))['inputs']['imgs']
+    raw = item['inputs']['img'][2, :, 5, 7].float()  # B, G, R
+    mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
+    torch.testing.assert_close(images[0, 2, :, 5, 7], (raw.flip(0) - mean) / std)
