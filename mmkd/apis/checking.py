@@ -133,6 +133,12 @@ def _distiller(model):
     return terms if isinstance(terms, nn.ModuleDict) else {}
 
 
+#: what a teacher reads -> what it makes of it in another way than the student
+_OWN = {('imgs',): '; normalises images in its own way',
+        ('points',): '; puts points into voxels in its own way',
+        ('points', 'imgs'): '; makes its inputs of points and images in its own way'}
+
+
 # ---- the description ------------------------------------------------------------------------
 def _networks(cfg, model):
     student = getattr(model, 'student', model)
@@ -142,7 +148,7 @@ def _networks(cfg, model):
         config = given.config if isinstance(given.config, str) else 'a dict'
         yield teacher.name, (
             f"{_network(teacher.model)}; {config}; weights: {given.get('checkpoint') or 'random'}"
-            + ('; normalises images in its own way' if teacher.own_inputs else ''))
+            + (_OWN[teacher.reads] if teacher.own_inputs else ''))
 
 
 def _network(model):

@@ -5,6 +5,7 @@ import inspect
 from torch import nn
 
 from .parts import build_part, find_class
+from .term_spec import connectors_of
 from .values import count_levels, has_levels, level_of
 
 
@@ -13,6 +14,34 @@ def channels(value):
     if isinstance(value, dict):
         return {name: channels(item) for name, item in value.items()}
     return [x.shape[1] for x in value] if isinstance(value, list) else value.shape[1]
+
+
+def connectors_of_side(spec, side, own, other, facts):
+    """The connector of one side of a term, for all it taps or by the names of taps; None if the
+    term has none.
+
+    Args:
+        spec (TermSpec): The term's.
+        side (str): 'student' or 'teacher'.
+        own, other, facts: See :func:`build_connector`.
+
+    Raises:
+        ValueError: A connector is for a tap that there is not, or cannot be built.
+    """
+    found = connectors_of(spec.cfg, side, own)
+    role = f'{side}_connector'
+    if role in found:
+        return build_connector(found[role], role, own, other, facts, spec.varying)
+    unknown = [key for key in found if key.partition('.')[2] not in own]
+    if unknown:
+        raise ValueError(f"{unknown[0]}: there is no tap of this name; the {side}'s taps are "
+                         f"{', '.join(own)}")
+    built = {}
+    for key, cfg in found.items():
+        name = key.partition('.')[2]
+        target = other.get(name, own[name]) if isinstance(other, dict) else other
+        built[name] = build_connector(cfg, key, own[name], target, facts, spec.varying)
+    return ByName(built) if built else None
 
 
 def build_connector(cfg, role, own, other, facts, varying=False):

@@ -4,7 +4,6 @@ It finds channels and strides, what the semantic names mean for these models,
 how often each tap fires, and which taps a later in-place operation overwrites,
 so that nobody has to write any of it down.
 """
-import contextlib
 import copy
 from dataclasses import replace
 
@@ -12,9 +11,10 @@ import torch
 
 from ..utils.hints import did_you_mean
 from .first_step import is_trained
+from .layout import UNKNOWN
 from .no_trace import no_trace, twin_of
 from .recorder import Recorder
-from .same_tensor import derived, exists, form_of, last_of, where
+from .same_tensor import derived, exists, form_of, last_of, read_or_none, where
 from .taps import JoinedTap, Source, Tap, find_module, parse_tap, split_levels
 from .values import leaves, map_leaves
 
@@ -40,9 +40,10 @@ class DryRun:
 
     Attributes: ``errors`` (what the user got wrong: tap -> message), ``taps`` (as
     written -> Tap or JoinedTap), ``examples`` (as written -> tensor or list of tensors),
+    ``layouts`` (as written -> Layout),
     ``untrained`` (the taps, as written, of which a tensor depends on no trainable parameter,
-    with ``training``), ``counts`` and ``clone`` for the Recorder, ``size`` (the image's width)
-    and ``batch`` (what it ran on).
+    with ``training``), ``counts`` and ``clone`` for the Recorder, ``size`` (the image's width;
+    None for a network that sees none) and ``batch`` (what it ran on).
 
     Raises:
         ValueError: The model does not run on a random batch.
@@ -52,6 +53,7 @@ class DryRun:
         self.model, self.library, self.label, self.training = model, library, label, training
         self.own_losses, self.shared = own_losses, shared or {}
         self.errors, self.taps, self.examples, self.untrained = {}, {}, {}, set()
+        self.layouts = {}
         self.size = self.batch = None
         self._names = {
             name: existing for name, taps in library.tap_names(model).items()
@@ -108,7 +110,7 @@ class DryRun:
         tensors were overwritten.
         """
         sizes = sorted({*self.library.SIZES, *self.library.input_sizes(self.model)},
-                       key=lambda size: (size[0] * size[1], size))
+                       key=lambda size: (size[0] * size[1], size)) or [None]
         with no_trace(self.model):
             twin = twin_of(self.model)
             if twin is not self.model:
@@ -121,17 +123,18 @@ class DryRun:
                     except Exception as error:  # too small for some models: try larger
                         last = error
                         continue
-                    self.size = size[1]
+                    self.size = size and size[1]
                     return found
         raise ValueError(
             f'the {self.label} ({self.library.called(self.model)}) does not run on a random batch '
-            f'of 2 images of {min(sizes[0])} to {max(sizes[-1])} pixels: '
-            f'{type(last).__name__}: {last}') from last
+            + (f'of 2 images of {min(sizes[0])} to {max(sizes[-1])} pixels' if sizes[0] else
+               'of 2 samples') + f': {type(last).__name__}: {last}') from last
 
     def _batch(self, size, channels):
         inputs, samples = self.library.make_batch(self.model, size, channels)
         device = next(self.model.parameters()).device
-        return inputs.to(device), [sample.to(device) for sample in samples]
+        return map_leaves(lambda x: x.to(device), inputs), [sample.to(device)
+                                                            for sample in samples]
 
     def _run_once(self, twin, paths, names):
         sources = {source for tap in paths for source in tap.sources}
@@ -149,7 +152,7 @@ class DryRun:
         return meant, recorder.calls, recorder.overwritten()
 
     def _forward(self, twin, sources, wanted, training):
-        inputs, samples = self.batch[0].clone(), copy.deepcopy(self.batch[1])
+        inputs, samples = map_leaves(torch.clone, self.batch[0]), copy.deepcopy(self.batch[1])
         with torch.set_grad_enabled(training), Recorder(twin, sources, watch=True) as recorder:
             twin.train(training)
             if training and self.own_losses:
@@ -178,6 +181,9 @@ class DryRun:
 
     def _take(self, text, tap, value):
         self.taps[text], self.examples[text] = tap, map_leaves(torch.Tensor.detach, value)
+        known = getattr(self.library, 'layout', None)
+        name = split_levels(text)[0] if isinstance(text, str) else None
+        self.layouts[text] = UNKNOWN if known is None else known(self.model, name, tap)
         if not all(is_trained(x) for x in leaves(value)):
             self.untrained.add(text)
 
@@ -222,11 +228,11 @@ class DryRun:
         levels = split_levels(text)[1]
         for whole in self._names.get(name, ()):
             tap = whole if levels is None else replace(whole, levels=levels)
-            value = _try_read(tap, calls)
+            value = read_or_none(tap, calls)
             if value is not None:
                 self._take(text, tap, value)
                 return
-            there = None if tap is whole else _try_read(whole, calls)
+            there = None if tap is whole else read_or_none(whole, calls)
             if there is not None:
                 count = len(there) if isinstance(there, list) else 1
                 self.errors[text] = f'{text!r}: no level is left of the {count} of {name!r}'
@@ -240,11 +246,3 @@ class DryRun:
             f'this {self.library.called(self.model)} has no {name!r} ({what}); it has '
             f"{', '.join(has) or 'no semantic names'}. Models that have it: {who}. Use one "
             "of this model's own names, or the path of a module")
-
-
-def _try_read(tap, calls):
-    """What the tap gives, or None if its modules did not run or give no maps."""
-    with contextlib.suppress(ValueError, TypeError, IndexError, AttributeError):
-        if all(calls[source] for source in tap.sources):
-            return tap.read(calls)
-    return None

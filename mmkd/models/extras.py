@@ -1,4 +1,5 @@
 """What losses may ask for besides the two taps: made once per step, and only if asked for."""
+from .values import leaves
 
 
 class Extras:
@@ -6,7 +7,7 @@ class Extras:
 
     Args:
         makers (dict): name -> function of this object, of the student's library.
-        inputs (Tensor): The student's batch (N, C, H, W).
+        inputs (Tensor | dict): The student's batch (N, C, H, W), or several modalities by name.
         data_samples (list): Its samples.
         student (nn.Module): The student.
         teachers (dict): name -> (its network, its inputs, its samples).
@@ -28,6 +29,11 @@ class Extras:
             self._asks = teacher
             self._made[key] = self._makers[name](self)
         return self._made[key]
+
+    @property
+    def device(self):
+        """Where the batch is."""
+        return leaves(self.inputs)[0].device
 
     @property
     def teacher(self):

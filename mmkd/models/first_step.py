@@ -181,8 +181,7 @@ def _reason(found, term, parts, student, teacher):
         return (f'{_who_detaches(term, student, teacher)} detaches it (detach, no_grad, or a '
                 'constant loss)')
     with torch.no_grad():
-        s, t = term.connect(term.pairing.take('student', student),
-                            term.pairing.take('teacher', teacher))
+        s, t = term.connect(*term.take(student, teacher))
     if [x.shape for x in leaves(s)] == [x.shape for x in leaves(t)] and all(
             torch.equal(x, y) for x, y in zip(leaves(s), leaves(t), strict=True)):
         return ('student and teacher give the same values there. Are they the same network with '
@@ -203,9 +202,9 @@ def _tapped(taps, value):
 def _who_detaches(term, student, teacher):
     """The connector or the loss, by trying the connector again."""
     if term.student_connector is not None:
-        probe = map_leaves(lambda x: x.detach().requires_grad_(),
-                           term.pairing.take('student', student))
-        connected, _ = term.connect(probe, term.pairing.take('teacher', teacher))
+        student, teacher = term.take(student, teacher)
+        probe = map_leaves(lambda x: x.detach().requires_grad_(), student)
+        connected, _ = term.connect(probe, teacher)
         flowing = [x for x in leaves(connected) if x.requires_grad]
         if not flowing or not any(g is not None for g in torch.autograd.grad(
                 [x.sum() for x in flowing], leaves(probe), allow_unused=True)):

@@ -10,10 +10,12 @@ from mmengine.model import BaseDataPreprocessor
 _PADDING = ('size', 'size_divisor', 'pad_size_divisor')
 
 
-def same_preprocessing(student, teacher):
-    """Do both data preprocessors turn a training batch into the same tensor?"""
+def same_preprocessing(student, teacher, reads=('imgs',)):
+    """Do both data preprocessors turn a training batch into the same tensors, of the modalities
+    that the teacher ``reads`` ('imgs', 'points')?"""
     # A teacher whose config has none (it only moves data) takes what it is given.
-    return type(teacher) is BaseDataPreprocessor or _pixels(student) == _pixels(teacher)
+    return type(teacher) is BaseDataPreprocessor or all(
+        _DECIDES[kind](student) == _DECIDES[kind](teacher) for kind in reads)
 
 
 def _pixels(preprocessor):
@@ -24,6 +26,23 @@ def _pixels(preprocessor):
                              getattr(preprocessor, '_channel_conversion', None)),
             getattr(preprocessor, '_enable_normalize', mean is not None),
             getattr(preprocessor, 'pad_val', getattr(preprocessor, 'pad_value', None)))
+
+
+def _voxels(preprocessor):
+    """What decides which points are in which voxel; the limits on the number of voxels in
+    training and in inference are two, and a teacher takes part in training."""
+    layer = getattr(preprocessor, 'voxel_layer', None)
+    if not getattr(preprocessor, 'voxel', False) or layer is None:
+        return None
+    return (preprocessor.voxel_type, getattr(preprocessor, 'batch_first', True),
+            [list(map(float, getattr(layer, key))) for key in (
+                'point_cloud_range', 'voxel_size', 'max_voxels')],
+            layer.max_num_points, layer.deterministic)
+
+
+_DECIDES = dict(imgs=_pixels, points=_voxels)
+#: a modality in the inputs of a network -> in what a data set gives
+_RAW = dict(imgs='img', points='points')
 
 
 def allow_bare_images(preprocessor, bare_samples):
@@ -65,8 +84,9 @@ class RawBatch:
                                                with_kwargs=True)
         return self
 
-    def preprocess(self, preprocessor):
-        """(inputs, data_samples) of the remembered batch as ``preprocessor`` makes them."""
+    def preprocess(self, preprocessor, reads=('imgs',)):
+        """(inputs, data_samples) of the remembered batch as ``preprocessor`` makes them; of
+        several modalities those that ``reads`` names."""
         if self.data is None:
             raise RuntimeError('the teacher needs its own inputs (its data_preprocessor differs '
                                "from the student's), but the batch did not go through "
@@ -82,10 +102,18 @@ class RawBatch:
         now = _random_states()
         _set_random_states(self.draws)
         try:
-            data = preprocessor(self.data, True)
+            data = preprocessor(self._of(reads), True)
         finally:
             _set_random_states(now)
         return data['inputs'], data['data_samples']
+
+
+    def _of(self, reads):
+        inputs = self.data.get('inputs')
+        if not isinstance(inputs, dict):
+            return self.data
+        wanted = [_RAW[kind] for kind in reads]
+        return dict(self.data, inputs={key: inputs[key] for key in inputs if key in wanted})
 
 
 def _remember(raw, module, args, kwargs):

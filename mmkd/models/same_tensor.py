@@ -1,4 +1,6 @@
 """Is what a tap gives in training the tensor that its name means in inference?"""
+import contextlib
+
 import torch
 
 
@@ -15,6 +17,14 @@ def last_of(tap, calls):
         return tap.select(calls[tap.source][-1:])
     except (ValueError, TypeError, IndexError, AttributeError):
         return None
+
+
+def read_or_none(tap, calls):
+    """What the tap gives, or None if its modules did not run or give no maps."""
+    with contextlib.suppress(ValueError, TypeError, IndexError, AttributeError):
+        if all(calls[source] for source in tap.sources):
+            return tap.read(calls)
+    return None
 
 
 def derived(tap, calls):

@@ -17,6 +17,7 @@ from ..utils.weights import in_front, not_finite, students_weights
 from .libraries import library_of
 from .mistakes import Mistakes
 from .recorder import AllTapsRead, Recorder
+from .values import leaves, map_leaves
 
 _KEYS = ('config', 'checkpoint', 'allow_random', 'trust_checkpoint', 'prune', 'dtype')
 _DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
@@ -68,11 +69,17 @@ class Teacher:
     def library(self):  # not kept: a module cannot be pickled
         return library_of(self.model)
 
+    @property
+    def reads(self):
+        """The modalities that it looks at: 'imgs', 'points', or both."""
+        of = getattr(self.library, 'reads', None)
+        return ('imgs',) if of is None else of(self.model)
+
     def __str__(self):
         count = sum(parameter.numel() for parameter in self.model.parameters())
         weights = f'weights from {self.checkpoint}' if self.checkpoint else 'random weights'
-        inputs = ('its own inputs (another normalisation than the student)' if self.own_inputs
-                  else "the student's inputs")
+        inputs = ('its own inputs (another normalisation or other voxels than the student)'
+                  if self.own_inputs else "the student's inputs")
         return (f'{self.name}: {type(self.model).__name__}, {weights}, {count:,} parameters, '
                 f"{inputs}, {self.dtype or 'exact'}")
 
@@ -89,10 +96,13 @@ class Teacher:
         model, sources = self.model, list(self.counts)
         if not sources:
             return {}
+        check = getattr(self.library, 'check_batch', None)
+        if check is not None:
+            check(model, self.name, inputs, data_samples)
         autocast = contextlib.nullcontext()
         if self.dtype is not None:
-            autocast = torch.autocast(inputs.device.type, _DTYPES[self.dtype])
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            autocast = torch.autocast(leaves(inputs)[0].device.type, _DTYPES[self.dtype])
+            inputs = map_leaves(_channels_last, inputs)
         # With a count that varies from step to step nobody knows when all taps are read.
         stop_after = self.counts if self.prune and None not in self.counts.values() else None
         with Recorder(model, sources, self.clone, stop_after) as recorder, autocast:
@@ -100,6 +110,10 @@ class Teacher:
                 self.library.forward(model, inputs, data_samples,
                                      [source.path for source in sources], shared)
         return recorder.calls
+
+
+def _channels_last(x):
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def named_teachers(cfg):

@@ -119,7 +119,7 @@ class TermSpec:
         if levels in ('all', 'common'):
             return levels
         if isinstance(levels, (list, tuple)) and levels and all(
-                isinstance(stride, int) and stride > 0 for stride in levels):
+                isinstance(stride, (int, float)) and stride > 0 for stride in levels):
             return tuple(levels)
         self._wrong(f"levels must be 'all', 'common' or a list of strides, not {levels!r}")
         return 'all'

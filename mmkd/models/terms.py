@@ -13,15 +13,16 @@ import torch
 from torch import nn
 
 from ..utils.hints import did_you_mean
+from .alignment import ON_STUDENTS_GRID, align
 from .channel_check import check_channels
-from .connecting import ByName, build_connector, channels, connect
+from .connecting import channels, connect, connectors_of_side
 from .losses.closed_form import zero_of
 from .mistakes import Mistakes
 from .no_trace import no_processes
 from .pairing import Pairing, pair_levels
 from .parts import build_part, find_class
 from .schedules import Time
-from .term_spec import TermSpec, connectors_of
+from .term_spec import TermSpec
 from .values import count_levels, has_levels, leaves, level_of, shapes
 
 
@@ -32,27 +33,30 @@ class Term(nn.Module):
         spec (TermSpec): The checked config.
         taps (dict): side -> tap, or a dict of taps by name; resolved.
         examples (dict): side -> what they gave in the dry run.
-        sizes (dict): side -> width of the dry run's image.
+        sizes (dict): side -> width of the dry run's image, or None.
         facts (dict): What is known of the models (num_classes, ...), for constructors that
             name it.
         extras (dict): What the loss's forward may ask for -> function.
+        layouts (dict, optional): side -> Layout by the tap's name (None for the only one).
 
     Raises:
         ValueError: What does not fit, all of it.
     """
 
-    def __init__(self, spec, taps, examples, sizes, facts, extras):
+    def __init__(self, spec, taps, examples, sizes, facts, extras, layouts=None):
         super().__init__()
         self.spec, self.taps = spec, taps
         self.pairing = Pairing(None, {}) if spec.varying else pair_levels(
-            examples, sizes, spec.levels)
-        student, teacher = (self.pairing.take(side, examples[side])
-                            for side in ('student', 'teacher'))
+            examples, sizes, spec.levels, layouts)
+        self.alignment = None
+        student, teacher = self.take(examples['student'], examples['teacher'])
+        self.alignment = align(layouts or {}, student, teacher, spec.where)
+        student, teacher = self.take(examples['student'], examples['teacher'])
         mistakes = Mistakes()
         self.student_connector = mistakes.catch(
-            '', self._connectors, 'student', student, teacher, facts)
+            '', connectors_of_side, spec, 'student', student, teacher, facts)
         self.teacher_connector = mistakes.catch(
-            '', self._connectors, 'teacher', teacher, student, facts)
+            '', connectors_of_side, spec, 'teacher', teacher, student, facts)
         if not mistakes:
             with torch.no_grad(), _evaluating(self):
                 student, teacher = mistakes.catch('', self.connect, student, teacher) or (
@@ -65,22 +69,6 @@ class Term(nn.Module):
         self.level_values = None  # a list to be filled with the values of each level
 
     # ---- building -------------------------------------------------------------------------
-    def _connectors(self, side, own, other, facts):
-        found = connectors_of(self.spec.cfg, side, own)
-        role = f'{side}_connector'
-        if role in found:
-            return build_connector(found[role], role, own, other, facts, self.spec.varying)
-        unknown = [key for key in found if key.partition('.')[2] not in own]
-        if unknown:
-            raise ValueError(f"{unknown[0]}: there is no tap of this name; the {side}'s taps are "
-                             f"{', '.join(own)}")
-        built = {}
-        for key, cfg in found.items():
-            name = key.partition('.')[2]
-            target = other.get(name, own[name]) if isinstance(other, dict) else other
-            built[name] = build_connector(cfg, key, own[name], target, facts, self.spec.varying)
-        return ByName(built) if built else None
-
     def _losses(self, student, teacher, facts):
         cfg, strides = self.spec.cfg['loss'], self.pairing.strides
         if not has_levels(student) or getattr(find_class(cfg, 'loss'), 'pyramid', False):
@@ -106,6 +94,8 @@ class Term(nn.Module):
         known = [*extras, 'progress']
         if self.pairing.strides is not None:
             known.append('stride' if self.by_level else 'strides')
+        if self.alignment is not None:
+            known.append('bev_range')
         parameters = list(inspect.signature(self.one_loss.forward).parameters.values())[2:]
         for p in parameters:
             if p.name not in known and p.default is p.empty and p.kind not in (
@@ -145,6 +135,11 @@ class Term(nn.Module):
                 for tap in (taps.values() if isinstance(taps, dict) else [taps])
                 for source in tap.sources}
 
+    def take(self, student, teacher):
+        """Of what is tapped, the levels that are compared, in the area that both sides have."""
+        both = self.pairing.take('student', student), self.pairing.take('teacher', teacher)
+        return both if self.alignment is None else self.alignment(*both)
+
     def connect(self, student, teacher):
         """Both sides after their connectors."""
         given = teacher
@@ -156,10 +151,11 @@ class Term(nn.Module):
 
     def compare(self, student, teacher, time, extras):
         """The loss of what the connectors make of both sides, before weight and schedule."""
-        s, t = self.connect(self.pairing.take('student', student),
-                            self.pairing.take('teacher', teacher))
+        s, t = self.connect(*self.take(student, teacher))
         known = dict(progress=time.progress, strides=self.pairing.strides)
-        wanted = {name: known[name] if name in known else extras(name, self.spec.teacher)
+        if self.alignment is not None:
+            known['bev_range'] = self.alignment.area
+        wanted = {name: known[name] if name in known else self._extra(name, extras)
                   for name in self.wants if name != 'stride'}
         if not self.by_level:
             return self._checked(self.loss, self.loss(s, t, **wanted))
@@ -171,6 +167,12 @@ class Term(nn.Module):
         if self.level_values is not None:
             self.level_values[:] = values
         return functools.reduce(_add, values)
+
+    def _extra(self, name, extras):
+        value = extras(name, self.spec.teacher)
+        if name in ON_STUDENTS_GRID and self.alignment is not None and self.alignment.changes:
+            value = self.alignment.crop(value)
+        return value
 
     def _checked(self, loss, value):
         parts = value if isinstance(value, dict) else {'': value}

@@ -9,6 +9,7 @@ from torch import nn
 
 from ...utils.configs import load_model_config
 from ...utils.hints import refuse_unknown
+from ..alignment import layouts_of
 from ..dry_run import DryRun
 from ..extras import Extras
 from ..first_step import FirstStep, why_untrained
@@ -72,7 +73,7 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
         for name, teacher in teachers.items():
             if student is not None:
                 teacher.own_inputs = not same_preprocessing(
-                    student.data_preprocessor, teacher.model.data_preprocessor)
+                    student.data_preprocessor, teacher.model.data_preprocessor, teacher.reads)
             if name in runs:
                 teacher.counts = _counts(runs[name], specs, 'teacher', name)
                 teacher.clone = runs[name].clone
@@ -207,8 +208,9 @@ def _build_term(spec, runs, student, library, teachers):
     teacher = teachers[spec.teacher]
     if hasattr(teacher.library, 'dense_head'):
         facts['teacher_head'] = functools.partial(teacher.library.dense_head, teacher.model)
+    layouts = {side: layouts_of(spec.taps[side], run.layouts) for side, run in sides.items()}
     term = mistakes.catch('', Term, spec, taps, examples, {s: r.size for s, r in sides.items()},
-                          facts, library.EXTRAS)
+                          facts, library.EXTRAS, layouts)
     if term is not None:
         run, shared = sides['student'], {name: runs[None].examples[name] for name in _shared(
             library, [spec], student) if name in runs[None].examples}
@@ -218,7 +220,8 @@ def _build_term(spec, runs, student, library, teachers):
     mistakes.raise_any()
     print_log(f'{spec.where}: ' + ', '.join(
         f"{side} {_called(taps[side])} {shapes(examples[side])}" for side in taps)
-        + f' at a {runs[None].size}-pixel input, weight {spec.weight:g}'
+        + (f' at a {runs[None].size}-pixel input' if runs[None].size else '')
+        + f', weight {spec.weight:g}'
         + (f', which its schedule changes (logged as weight_{spec.name})' if spec.changes else ''),
         logger='current')
     return term

@@ -9,6 +9,7 @@ from ..libraries import library_of
 from ..preprocessing import RawBatch, allow_bare_images
 from ..recorder import Recorder
 from ..schedules import now
+from ..values import map_leaves
 from .assembly import assemble, build_student
 from .init_student import inherit
 from .slips import refuse_slips
@@ -143,7 +144,8 @@ class OfflineDistiller(BaseModel):
         for name, teacher in self.teachers.items():
             batch = (inputs, data_samples)
             if teacher.own_inputs:
-                batch = self._raw_batch.preprocess(teacher.model.data_preprocessor)
+                batch = self._raw_batch.preprocess(teacher.model.data_preprocessor,
+                                                   teacher.reads)
             given[name] = (teacher.model, *batch)
             read[name] = teacher.read(*batch, shared)
         self._check_counts(read)
@@ -170,6 +172,9 @@ class OfflineDistiller(BaseModel):
 
     def _run_student(self, inputs, data_samples):
         library = library_of(self.student)
+        if isinstance(inputs, dict):
+            library.check_batch(self.student, 'the student', inputs, data_samples)
+            inputs = map_leaves(_alias, inputs)  # mmdet3d squeezes batches of one in place
         if not self.student_loss:
             library.forward(self.student, inputs, data_samples,
                             [source.path for source in self._counts])
@@ -209,3 +214,8 @@ class OfflineDistiller(BaseModel):
             if key in losses:
                 raise RuntimeError(f'term {name!r} would log as {key!r}, a name the student has '
                                    'already; rename the term')
+
+
+def _alias(x):
+    """The same memory as another tensor."""
+    return x.view_as(x)

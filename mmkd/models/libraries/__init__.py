@@ -23,18 +23,18 @@ attributes.
 - ``nothing_to_teach(asked, extras, maps)``: whether a batch has no annotation that counts, for a
   loss that asks for these and compares these maps.
 - ``dense_head(model)``, where there is one: what connectors and losses know of its head.
+
+Where a batch's inputs are a dict of several modalities, also:
+
+- ``reads(model)``: which of 'points' and 'imgs' it looks at.
+- ``check_batch(model, called, inputs, data_samples)``: refuse a batch that it cannot read.
+- ``layout(model, name, tap)``: the :class:`~mmkd.models.layout.Layout` of what a tap gives.
 """
 import importlib
 import importlib.util
 
-_LIBRARIES = ('mmseg', 'mmdet')
-
-
-def _installed():
-    """The files of the libraries that are there; a model of one that is not can't come up."""
-    for name in _LIBRARIES:
-        if importlib.util.find_spec(name) is not None:
-            yield importlib.import_module(f'.{name}', __name__)
+#: the first that owns a model: mmdet3d's detectors are mmdet's, too
+_LIBRARIES = ('mmdet3d', 'mmseg', 'mmdet')
 
 
 def library_of(model):
@@ -43,10 +43,14 @@ def library_of(model):
     Raises:
         ValueError: None does.
     """
-    for library in _installed():
-        if library.owns(model):
-            return library
-    names = ', '.join(library.__name__.rpartition('.')[2] for library in _installed())
+    # A library is imported for its own models alone: it may be missing, or take seconds.
+    packages = {cls.__module__.partition('.')[0] for cls in type(model).__mro__}
+    for name in _LIBRARIES:
+        if name in packages:
+            library = importlib.import_module(f'.{name}', __name__)
+            if library.owns(model):
+                return library
+    names = ', '.join(name for name in _LIBRARIES if importlib.util.find_spec(name) is not None)
     raise ValueError(f'{type(model).__module__}.{type(model).__name__} is no model of a library '
                      f'that mmkd knows ({names})')
 

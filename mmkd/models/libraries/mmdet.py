@@ -114,16 +114,16 @@ def _instances(batch, what):
 def _boxes(batch):
     """Of each image (n, 4), xyxy in pixels of the padded batch."""
     found = [getattr(boxes, 'tensor', boxes) for boxes in _instances(batch, 'bboxes')]
-    return [boxes.to(batch.inputs.device).reshape(-1, 4) for boxes in found]
+    return [boxes.to(batch.device).reshape(-1, 4) for boxes in found]
 
 
 def _box_labels(batch):
-    return [labels.to(batch.inputs.device) for labels in _instances(batch, 'labels')]
+    return [labels.to(batch.device) for labels in _instances(batch, 'labels')]
 
 
 def _masks(batch):
     """Of each image (n, H, W) bool, in the padded batch."""
-    return [masks.to_tensor(torch.bool, batch.inputs.device)
+    return [masks.to_tensor(torch.bool, batch.device)
             for masks in _instances(batch, 'masks')]
 
 
