@@ -9,7 +9,8 @@ First the semantic names ('logits', 'neck', ...), which work for every model of
 its kind, then the modules; of a pyramid every level. Of a distill config, the student (as it runs
 in training) and its teachers (in inference) stand side by side, levels of equal stride in one
 line, with what a term between the two would need. The models are built with random weights and
-run on a random image; no data and no checkpoint are read.
+run on a random image (or random points); no data and no checkpoint are read. Maps seen from above
+are channels x Y x X, with the size of their cells in metres and the range that they cover.
 """
 import argparse
 import re
@@ -17,12 +18,13 @@ import re
 import _common
 
 from mmkd.models.dry_run import DryRun
+from mmkd.models.layout import cells_of, metres_text
 from mmkd.models.libraries import library_of
 from mmkd.models.teacher import build_model, named_teachers
 from mmkd.utils.configs import is_distiller, read_config
 
 #: names of class scores, whose numbers of channels are those of classes
-CLASSES = ('logits', 'aux_logits', 'cls', 'query_cls', 'roi_cls', 'rpn_cls')
+CLASSES = ('logits', 'aux_logits', 'cls', 'query_cls', 'roi_cls', 'rpn_cls', 'heatmap')
 
 
 def parse_args(argv=None):
@@ -35,6 +37,10 @@ def parse_args(argv=None):
                         help='run it as in training (as a student) instead of as a teacher')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
+
+
+class Metres(float):
+    """The size of a cell of a map seen from above; another number is a stride in pixels."""
 
 
 class Browsed:
@@ -52,19 +58,34 @@ class Browsed:
 
     def __str__(self):
         how = 'training' if self.training else 'inference'
-        return f'{self.label}: {self.called}, in {how}, input {self.run.size} pixels wide'
+        given = f'input {self.run.size} pixels wide' if self.run.size else 'on points'
+        ranges = dict.fromkeys(layout.range for layout in self.run.layouts.values())
+        seen = ''.join(f', BEV maps cover {metres_text(metres)}' for metres in ranges if metres)
+        return f'{self.label}: {self.called}, in {how}, {given}{seen}'
 
     def levels(self, name):
         """[(stride or None, tensor)] of what a name gives: of a pyramid all levels, of one map
         one, of a name that it lacks none."""
         value = self.run.examples.get(name)
         values = value if isinstance(value, list) else [] if value is None else [value]
-        return [(self._stride(x), x) for x in values]
+        return [(self._stride(name, x), x) for x in values]
 
-    def _stride(self, x):
-        """None for rows, of RoIs or queries, which have none."""
-        is_map = x.ndim == 4 and x.shape[-1] > 1 and len(x) == len(self.run.batch[0])
+    def _stride(self, name, x):
+        """None for rows, of RoIs, queries or voxels, which have none."""
+        if x.ndim != 4 or x.shape[-1] == 1:
+            return None
+        metres = self.run.layouts[name].range
+        if metres is not None:
+            return Metres(cells_of(metres, x)[0])
+        inputs, samples = self.run.batch
+        several = isinstance(inputs, dict) and len(x) % len(samples) == 0  # a map for each camera
+        is_map = self.run.size and (several or len(x) == len(samples))
         return self.run.size / x.shape[-1] if is_map else None
+
+    def tasks(self, name):
+        """The classes of each map of a name that gives one for each task; else nothing."""
+        layout = self.run.layouts.get(name)
+        return [', '.join(task) for task in (layout and layout.tasks) or ()]
 
     def is_pyramid(self, name):
         return isinstance(self.run.examples.get(name), list)
@@ -73,6 +94,8 @@ class Browsed:
 def describe(stride, x):
     """('512 x 8 x 8', 'stride 8') of a tensor: without the batch."""
     shape = ' x '.join(map(str, x.shape[1:])) or 'scalar'
+    if isinstance(stride, Metres):
+        return shape, f'cells of {stride:g} m'
     return shape, '' if stride is None else f'stride {stride:g}'
 
 
@@ -95,6 +118,8 @@ def pairs(student, teacher):
 
 
 def _near(level, other):
+    if isinstance(level[0], Metres) or isinstance(other[0], Metres):
+        return type(level[0]) is type(other[0]) and abs(level[0] - other[0]) < 1e-4
     return level[0] == other[0] or None not in (level[0], other[0]) and round(
         level[0]) == round(other[0])
 
@@ -109,9 +134,11 @@ def show_names(network):
         if not network.is_pyramid(name):
             print(f"  {name:<18} {lines[0]} = '{network.run.taps[name]}'")
             continue
-        print(f"  {name:<18} {f'pyramid of {len(levels)}':<32} = '{network.run.taps[name]}'")
+        tasks = network.tasks(name)
+        kind = f'{len(levels)} tasks' if tasks else f'pyramid of {len(levels)}'
+        print(f"  {name:<18} {kind:<32} = '{network.run.taps[name]}'")
         for i, line in enumerate(lines):
-            print(f"    {f'[{i}]':<16} {line}".rstrip())
+            print(f"    {f'[{i}]':<16} {line} {tasks[i] if tasks else ''}".rstrip())
     print('  (not here: ' + ', '.join(n for n in network.names if not network.levels(n)) + ')')
 
 

@@ -1,0 +1,242 @@
+"""What mmkd knows of mmdet3d's detectors: names, ranges, batches, and what losses may ask for."""
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mmkd.models.dry_run import DryRun
+from mmkd.models.extras import Extras
+from mmkd.models.libraries import library_of
+from mmkd.models.recorder import Recorder
+from tests.detectors3d import (
+    RANGE,
+    TASKS,
+    bev_batch,
+    centerpoint,
+    fcos3d,
+    pointpillars,
+)
+from tests.helpers import build
+
+MODELS = dict(centerpoint=centerpoint, pointpillars=pointpillars, fcos3d=fcos3d)
+#: model -> name -> shapes, without the batch, of what it gives
+SHAPES = dict(
+    centerpoint=dict(bev=(16, 8, 8), bev_backbone=[(8, 8, 8), (16, 4, 4)], bev_input=(8, 16, 16),
+                     heatmap=[(2, 8, 8), (1, 8, 8)], reg=[(10, 8, 8), (10, 8, 8)], voxels=(8,)),
+    pointpillars=dict(bev=(16, 8, 8), bev_backbone=[(8, 8, 8), (16, 4, 4)], bev_input=(8, 16, 16),
+                      cls=[(18, 8, 8)], box_reg=[(42, 8, 8)], dir_cls=[(12, 8, 8)], voxels=(8,)),
+    fcos3d=dict(cls=[(10, n, n) for n in (32, 16, 8, 4, 2)],
+                dir_cls=[(2, n, n) for n in (32, 16, 8, 4, 2)],
+                centerness=[(1, n, n) for n in (32, 16, 8, 4, 2)],
+                neck=[(16, n, n) for n in (32, 16, 8, 4, 2)],
+                backbone=[(8 * n, 64 // n, 64 // n) for n in (2, 4, 8)]))
+
+
+def dry_run(model, training, names=None):
+    library = library_of(model)
+    return DryRun(model, library, 'model', names or list(library.MEANINGS), training)
+
+
+@pytest.mark.parametrize('training', [False, True])
+@pytest.mark.parametrize('kind', SHAPES)
+def test_names(kind, training):
+    run = dry_run(build(MODELS[kind]()), training)
+    found = {name: [tuple(x.shape[1:]) for x in value] if isinstance(value, list)
+             else tuple(value.shape[1:]) for name, value in run.examples.items()}
+    assert found == SHAPES[kind]
+    assert not training or not run.untrained
+    lacking = next(name for name in run.errors)
+    assert 'Models that have it' in run.errors[lacking]
+
+
+def test_layouts():
+    run = dry_run(build(centerpoint()), False)
+    seen = (*RANGE[:2], *RANGE[3:5])
+    assert {name: run.layouts[name].range for name in run.examples} == dict(
+        dict.fromkeys(('bev', 'bev_backbone', 'bev_input', 'heatmap', 'reg'), seen), voxels=None)
+    assert run.layouts['heatmap'].tasks == run.layouts['reg'].tasks == TASKS
+    assert run.layouts['heatmap'].by_class and not run.layouts['reg'].by_class
+    paths = ['pts_backbone[1]', 'pts_neck.deblocks.0', 'pts_middle_encoder',
+             'pts_middle_encoder:input', 'pts_voxel_encoder', 'heatmap[1:]']
+    run = dry_run(build(centerpoint()), False, paths)
+    assert [run.layouts[path].range for path in paths] == [seen] * 3 + [None] * 2 + [seen]
+    assert run.layouts['heatmap[1:]'].tasks == TASKS[1:]
+
+
+@pytest.mark.parametrize('training', [False, True])
+def test_a_heatmap_is_of_logits_and_a_regression_in_order(training):
+    """The head's loss puts the sigmoid in their place."""
+    model = build(centerpoint())
+    library, run = library_of(model), dry_run(model, training, ['heatmap', 'reg'])
+    data = model.data_preprocessor(bev_batch(), True)
+    given = {}
+    handles = [layer.register_forward_hook(lambda _, __, value, key=(i, part): given.__setitem__(
+        key, value.detach().clone())) for i, task in enumerate(model.pts_bbox_head.task_heads)
+        for part, layer in task.named_children()]
+    model.train(training)
+    with Recorder(model, run.counts, run.clone) as recorder:
+        if training:
+            model(**data, mode='loss')
+        else:
+            library.forward(model, **data)
+    for handle in handles:
+        handle.remove()
+    heat, reg = (run.taps[name].read(recorder.calls) for name in ('heatmap', 'reg'))
+    for i in range(2):
+        assert torch.equal(heat[i], given[i, 'heatmap']) and (heat[i] < 0).any()
+        expected = [given[i, part] for part in ('reg', 'height', 'dim', 'rot', 'vel')]
+        assert torch.equal(reg[i], torch.cat(expected, 1))
+
+
+def test_the_forward_makes_no_boxes(monkeypatch):
+    for make in (centerpoint, pointpillars):
+        model = build(make()).eval()
+        head = model.pts_bbox_head if make is centerpoint else model.bbox_head
+        monkeypatch.setattr(type(head), 'predict_by_feat', None)
+        batch = bev_batch(features=5 if make is centerpoint else 4)
+        library_of(model).forward(model, **model.data_preprocessor(batch))
+
+
+# ---- ranges -----------------------------------------------------------------------------------
+def test_ranges():
+    from mmkd.models.libraries.mmdet3d import bev_range
+    seen = (*RANGE[:2], *RANGE[3:5])
+    assert bev_range(build(centerpoint())) == bev_range(build(pointpillars())) == seen
+    assert bev_range(build(fcos3d())) is None
+    cfg = centerpoint()
+    cfg.train_cfg.pts.pop('point_cloud_range')
+    assert bev_range(build(cfg)) == seen
+
+
+@pytest.mark.parametrize('who, change', [
+    ("the head's bbox_coder", lambda cfg: cfg.pts_bbox_head.bbox_coder.update(pc_range=[-9., -8.])),
+    ("the head's train_cfg",
+     lambda cfg: cfg.train_cfg.pts.update(point_cloud_range=[-8, -8, -3, 8, 9, 1])),
+    ("the head's test_cfg", lambda cfg: cfg.test_cfg.pts.update(pc_range=[-8., -7.]))])
+def test_parts_that_disagree_are_named(who, change):
+    from mmkd.models.libraries.mmdet3d import bev_range
+    cfg = centerpoint()
+    change(cfg)
+    with pytest.raises(ValueError, match=f'the voxel layer says .* but {who} says'):
+        bev_range(build(cfg))
+
+
+# ---- batches ----------------------------------------------------------------------------------
+@pytest.mark.parametrize('features', [3, 4, 5, 6])
+def test_points_have_as_many_numbers_as_the_encoder_wants(features):
+    model = build(centerpoint(features=features))
+    library = library_of(model)
+    assert library.input_channels(model)[0] == features
+    inputs, samples = library.make_batch(model, None)
+    assert inputs['points'][0].shape[1] == features and set(inputs) == {'points', 'voxels'}
+    low, high = torch.tensor(RANGE).split(3)
+    for points in inputs['points']:
+        assert ((points[:, :3] > low) & (points[:, :3] < high)).all()
+    assert [sample.gt_instances_3d.bboxes_3d.tensor.shape for sample in samples] == [(3, 9)] * 2
+
+
+def test_what_a_model_reads():
+    reads = [library_of(model).reads(model) for model in map(build, (
+        centerpoint(), pointpillars(), fcos3d()))]
+    assert reads == [('points',), ('points',), ('imgs',)]
+
+
+def test_missing_modalities_and_empty_sweeps_are_told():
+    model = build(centerpoint())
+    check = library_of(model).check_batch
+    data = model.data_preprocessor(bev_batch(), True)
+    check(model, 'the student', **data)
+    without = dict(data, inputs=dict(imgs=torch.zeros(2, 3, 8, 8)))
+    with pytest.raises(ValueError, match=r'the student \(CenterPoint\) reads points, and the batch '
+                                         r'has none \(it has imgs.*LoadPointsFromFile'):
+        check(model, 'the student', **without)
+    for sample, points in ((1, torch.zeros(0, 5)), (1, torch.full((9, 5), 1e4)),
+                           (0, torch.zeros(0, 5))):
+        batch = bev_batch()
+        batch['inputs']['points'][sample] = points
+        with pytest.raises(ValueError, match=rf'samples \[{sample}\] of the batch \(of \[0, 1\]\) '
+                                             'have none within the range'):
+            check(model, 'the student', **model.data_preprocessor(batch, True))
+
+
+# ---- what losses may ask for ------------------------------------------------------------------
+def extras_of(model, batch):
+    data = model.data_preprocessor(batch, True)
+    return Extras(library_of(model).EXTRAS, data['inputs'], data['data_samples'], model,
+                  {'t': (model, data['inputs'], data['data_samples'])})
+
+
+def test_extras():
+    model, batch = build(centerpoint()), bev_batch(boxes=3)
+    truth = [sample.gt_instances_3d for sample in batch['data_samples']]
+    extras = extras_of(model, copy.deepcopy(batch))
+    for i, (boxes, labels) in enumerate(zip(extras('boxes_3d'), extras('labels_3d'), strict=True)):
+        assert torch.equal(boxes, truth[i].bboxes_3d.tensor) and boxes.shape == (3, 9)
+        assert torch.equal(labels, truth[i].labels_3d) and labels.dtype == torch.int64
+    assert torch.equal(extras('points')[1], batch['inputs']['points'][1])
+    assert extras('teacher_voxels', 't')['coors'].shape[1] == 4
+    assert extras('student_head').tasks == extras('teacher_head', 't').tasks == TASKS
+    assert extras('student_head').grid_size == (8, 8) and extras.device.type == 'cpu'
+    assert extras('metas')[1]['sample_idx'] == 1
+
+
+@pytest.mark.parametrize('counts', [(3, 1), (0, 4), (0, 0), (60, 1)])
+def test_heatmaps_are_those_that_the_head_learns(counts):
+    """Also of boxes off the map, of unknown classes, without a size, and of too many boxes."""
+    model = build(centerpoint(area=(-8., -12., -3., 8., 12., 1.)))
+    batch = bev_batch(boxes=max(counts), area=(-8., -12., -3., 8., 12., 1.))
+    for sample, count in zip(batch['data_samples'], counts, strict=True):
+        sample.gt_instances_3d = sample.gt_instances_3d[:count]
+    boxes = batch['data_samples'][1].gt_instances_3d
+    if len(boxes) > 1:
+        boxes.bboxes_3d.tensor[0, 0] = 30.
+        boxes.bboxes_3d.tensor[1, 3] = 0.
+    if counts[0] == 3:
+        first = batch['data_samples'][0].gt_instances_3d
+        first.labels_3d[0] = -1
+        first.bboxes_3d.tensor[1, :2] = torch.tensor([-8.5, -12.9])  # truncated into cell 0
+    extras = extras_of(model, batch)
+    expected = model.pts_bbox_head.get_targets(
+        [sample.gt_instances_3d for sample in batch['data_samples']])[0]
+    found = extras('gt_heatmaps')
+    assert len(found) == 2 and [x.shape for x in found] == [(2, 2, 12, 8), (2, 1, 12, 8)]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+    assert sum(x.sum() for x in found) > 0 or not any(counts)
+    for one, other in zip(extras('student_head').targets().heatmaps, expected, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_extras_that_are_not_there():
+    pillars = build(pointpillars())
+    with pytest.raises(ValueError, match='VoxelNet has Anchor3DHead, but .* CenterHead alone'):
+        extras_of(pillars, bev_batch(features=4))('gt_heatmaps')
+    batch = bev_batch()
+    del batch['data_samples'][1].gt_instances_3d
+    with pytest.raises(ValueError, match=r'asks for bboxes_3d, but samples \[1\] have no gt_inst'):
+        extras_of(build(centerpoint()), batch)('boxes_3d')
+
+
+@pytest.mark.parametrize('asked, boxes, place, expected', [
+    (['boxes_3d'], 2, None, False), (['gt_heatmaps'], 0, None, True), (['metas'], 0, None, False),
+    (['gt_heatmaps'], 2, 50., True), (['student_head'], 2, -8., False)])
+def test_batches_that_have_nothing_to_teach(asked, boxes, place, expected):
+    model, batch = build(centerpoint()), bev_batch(boxes=boxes)
+    for sample in batch['data_samples']:
+        if place is not None:
+            sample.gt_instances_3d.bboxes_3d.tensor[:, 0] = place
+    assert library_of(model).nothing_to_teach(asked, extras_of(model, batch), []) is expected
+
+
+# ---- imports ----------------------------------------------------------------------------------
+def test_segmentors_and_detectors_do_not_import_it():
+    code = ('import sys; from tests.helpers import *; from tests.detectors import *; '
+            'from mmkd.models.libraries import library_of; '
+            'print(library_of(build(tiny_segmentor())).__name__, '
+            "library_of(build(small_detector('retinanet'))).__name__, 'mmdet3d' in sys.modules)")
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True,
+                          text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == [
+        'mmkd.models.libraries.mmseg', 'mmkd.models.libraries.mmdet', 'False']
