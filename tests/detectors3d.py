@@ -6,7 +6,13 @@ import numpy as np
 import torch
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 from mmengine.config import ConfigDict
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import DATASETS, METRICS
 from mmengine.structures import InstanceData
+from torch.utils.data import Dataset
+
+from mmkd.utils.configs import read_config
+from tests.helpers import runner_config
 
 RANGE = (-8., -8., -3., 8., 8., 1.)
 TASKS = (('car', 'truck'), ('pedestrian',))
@@ -113,7 +119,6 @@ def pointpillars(width=8, area=RANGE, size=1., features=4, **changes):
 
 def fcos3d(width=16, **changes):
     """FCOS3D on a narrow ResNet-18."""
-    from mmkd.utils.configs import read_config
     path = 'mmdet3d::fcos3d/fcos3d_r101-caffe-dcn_fpn_head-gn_8xb2-1x_nus-mono3d.py'
     model = read_config(path).model
     model.update(_scope_='mmdet3d')
@@ -146,16 +151,17 @@ def cloud(points=200, features=5, area=RANGE, generator=None):
     return found
 
 
-def boxes_3d(count=2, area=RANGE, generator=None):
-    """LiDARInstance3DBoxes (count, 9) within the range."""
+def boxes_3d(count=2, area=RANGE, generator=None, code=9):
+    """LiDARInstance3DBoxes (count, code) within the range."""
     low, high = torch.tensor(area).split(3)
     places = low + (0.2 + 0.6 * torch.rand(count, 3, generator=generator)) * (high - low)
     sizes = torch.tensor([[3., 1.6, 1.5]]).expand(count, 3)
-    rest = torch.rand(count, 3, generator=generator)
-    return LiDARInstance3DBoxes(torch.cat([places, sizes, rest], 1), box_dim=9)
+    rest = torch.rand(count, code - 6, generator=generator)
+    return LiDARInstance3DBoxes(torch.cat([places, sizes, rest], 1), box_dim=code)
 
 
-def bev_batch(samples=2, boxes=2, features=5, area=RANGE, images=None, seed=0, points=200):
+def bev_batch(samples=2, boxes=2, features=5, area=RANGE, images=None, seed=0, points=200,
+              code=9):
     """A batch as a data loader gives it: inputs by modality, and samples with boxes.
 
     ``images``: (cameras, height, width) adds images and the cameras' matrices. ``points``: None
@@ -175,7 +181,7 @@ def bev_batch(samples=2, boxes=2, features=5, area=RANGE, images=None, seed=0, p
         if images is not None:
             sample.set_metainfo(cameras(*images))
         sample.gt_instances_3d = InstanceData(
-            bboxes_3d=boxes_3d(boxes, area, generator),
+            bboxes_3d=boxes_3d(boxes, area, generator, code),
             labels_3d=torch.randint(0, CLASSES, (boxes,), generator=generator))
         found.append(sample)
     return dict(inputs=inputs, data_samples=found)
@@ -193,3 +199,42 @@ def cameras(count, height, width):
     matrix = np.array([[width * .6, 0, width / 2], [0, width * .6, height / 2], [0, 0, 1]])
     return dict(cam2img=[matrix] * count, lidar2cam=poses, img_aug_matrix=[np.eye(4)] * count,
                 ori_shape=(height, width), img_shape=(height, width))
+
+
+@DATASETS.register_module()
+class TinyScans(Dataset):
+    """Random points, and images if asked for, with boxes, made from their index; every third scene
+    has no box."""
+
+    def __init__(self, length=8, **batch):
+        self.length, self.batch = length, batch
+        self.metainfo = dict(classes=('car', 'truck', 'pedestrian'))
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        batch = bev_batch(1, 0 if index % 3 == 2 else 2, seed=index, **self.batch)
+        return dict(inputs={key: value[0] for key, value in batch['inputs'].items()},
+                    data_samples=batch['data_samples'][0])
+
+
+@METRICS.register_module()
+class CountsBoxes3D(BaseMetric):
+    """How many boxes were predicted."""
+
+    def process(self, data_batch, data_samples):
+        self.results += [len(sample['pred_instances_3d']['bboxes_3d']) for sample in data_samples]
+
+    def compute_metrics(self, results):
+        return dict(boxes=sum(results))
+
+
+def bev_runner_config(model, work_dir, iters=4, length=8, scans=None, **others):
+    """A Config that trains ``model`` on :class:`TinyScans` for a few iterations."""
+    cfg = runner_config(model, work_dir, iters, length=length, **others)
+    cfg.default_scope = 'mmdet3d'
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset = dict(type='TinyScans', length=loader.dataset.length, **(scans or {}))
+    cfg.val_evaluator = cfg.test_evaluator = dict(type='CountsBoxes3D')
+    return cfg

@@ -5,7 +5,8 @@ import torch
 from mmkd.models.alignment import align, layouts_of
 from mmkd.models.layout import UNKNOWN, Layout
 
-WIDE, SHIFTED = (-8., -4., 8., 4.), (-6., -3., 10., 5.)
+# Shifted by other parts of the width and the height, so that an exchange of axes shows.
+WIDE, SHIFTED = (-8., -4., 8., 4.), (-6., -1., 10., 7.)
 
 
 def coordinates(metres, rows, columns):
@@ -27,25 +28,25 @@ def test_every_compared_cell_is_at_the_same_place(cells):
     """The teacher's cells are as large, finer, coarser and not square."""
     alignment, s, t = aligned(WIDE, SHIFTED, coordinates(WIDE, 8, 16),
                               coordinates(SHIFTED, *cells))
-    assert alignment.area == (-6., -3., 8., 4.) and s.shape == t.shape == (1, 2, 7, 14)
+    assert alignment.area == (-6., -1., 8., 4.) and s.shape == t.shape == (1, 2, 5, 14)
     # Beyond the middle of the teacher's outermost cells there is nothing to interpolate with.
     inner = (slice(None), slice(None), slice(2, -1), slice(2, -1))
     torch.testing.assert_close(t[inner], s[inner], atol=1e-4, rtol=0)
-    assert torch.equal(s, coordinates(WIDE, 8, 16)[..., 1:, 2:])
+    assert torch.equal(s, coordinates(WIDE, 8, 16)[..., 3:, 2:])
 
 
 def test_a_shift_by_whole_cells_takes_the_teachers_own_cells():
     teacher = torch.randn(2, 3, 8, 16)
     _, s, t = aligned(WIDE, SHIFTED, torch.randn(2, 3, 8, 16), teacher)
-    torch.testing.assert_close(t, teacher[..., :7, :14], atol=1e-5, rtol=0)
+    torch.testing.assert_close(t, teacher[..., :5, :14], atol=1e-5, rtol=0)
 
 
 def test_one_marked_cell_stays_where_it_is():
-    """x 5 to 6 m, y -3 to -2 m; an exchange of axes or a flip would put it elsewhere."""
+    """x 5 to 6 m, y 0 to 1 m; an exchange of axes or a flip would put it elsewhere."""
     student, teacher = torch.zeros(1, 1, 8, 16), torch.zeros(1, 1, 8, 16)
-    student[..., 1, 13], teacher[..., 0, 11] = 1, 1
+    student[..., 4, 13], teacher[..., 1, 11] = 1, 1
     _, s, t = aligned(WIDE, SHIFTED, student, teacher)
-    assert s.nonzero().tolist() == [[0, 0, 0, 11]]
+    assert s.nonzero().tolist() == [[0, 0, 1, 11]]
     torch.testing.assert_close(s, t, atol=1e-5, rtol=0)
 
 
@@ -81,18 +82,17 @@ def test_a_partial_overlap_is_told(monkeypatch):
     monkeypatch.setattr('mmkd.models.alignment.print_log', lambda text, **_: told.append(text))
     aligned(WIDE, SHIFTED, torch.zeros(1, 1, 8, 16), torch.zeros(1, 1, 8, 16))
     text, = told
-    assert 'compared is x -6 to 8 m, y -3 to 4 m, 77% of the student' in text
+    assert 'compared is x -6 to 8 m, y -1 to 4 m, 55% of the student' in text
 
 
 def test_all_levels_of_a_pyramid_compare_the_same_metres():
     student = [coordinates(WIDE, 8 // n, 16 // n) for n in (1, 2)]
     teacher = [coordinates(SHIFTED, 8 // n, 16 // n) for n in (1, 2)]
     alignment, s, t = aligned(WIDE, SHIFTED, student, teacher)
-    assert alignment.area == (-6., -2., 8., 4.)  # whole cells of the coarse level
-    assert [tuple(x.shape[2:]) for x in s] == [tuple(x.shape[2:]) for x in t] == [(6, 14), (3, 7)]
+    assert alignment.area == (-6., 0., 8., 4.)  # whole cells of the coarse level
+    assert [tuple(x.shape[2:]) for x in s] == [tuple(x.shape[2:]) for x in t] == [(4, 14), (2, 7)]
     for one, other in zip(s, t, strict=True):
-        torch.testing.assert_close(one[..., 1:-1, 1:-1], other[..., 1:-1, 1:-1], atol=1e-4,
-                                   rtol=0)
+        torch.testing.assert_close(one[..., 1:-1], other[..., 1:-1], atol=1e-4, rtol=0)
 
 
 def test_levels_without_common_borders_are_refused():
@@ -111,7 +111,7 @@ def test_only_what_is_seen_from_above_is_aligned():
     alignment = align(layouts, student, teacher, 'term')
     s, t = alignment(student, teacher)
     assert s['image'] is student['image'] and t['image'] is teacher['image']
-    assert s['bev'].shape == t['bev'].shape == t['heat'][0].shape == (1, 1, 7, 14)
+    assert s['bev'].shape == t['bev'].shape == t['heat'][0].shape == (1, 1, 5, 14)
     assert align(dict(student={None: UNKNOWN}, teacher={None: Layout(True, WIDE)}),
                  student['image'], teacher['bev'], 'term') is None
 
@@ -121,7 +121,7 @@ def test_gradients_and_half_precision():
     _, s, t = aligned(WIDE, SHIFTED, student, torch.randn(1, 2, 8, 16).bfloat16())
     assert t.dtype == torch.float32
     (s - t).square().mean().backward()
-    assert not student.grad[..., 0, :].any() and student.grad[..., 1:, 2:].all()
+    assert not student.grad[..., 2, :].any() and student.grad[..., 3:, 2:].all()
 
 
 def test_layouts_of_taps_by_name():
