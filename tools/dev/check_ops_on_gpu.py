@@ -1,6 +1,6 @@
 """Build, test, sanitize and time mmkd.ops on a machine with a GPU, in about five minutes.
 
-    python tools/dev/check_ops_on_gpu.py [--only STEP ...] [--out DIR] [--logs DIR]
+    python tools/dev/check_ops_on_gpu.py [--only STEP ...] [--limit S] [--out DIR] [--logs DIR]
 
 Needs torch (a CUDA build, 2.10 or newer), numpy, pytest, hypothesis, nvcc and g++; nothing else
 of OpenMMLab (tests against mmcv are skipped with the reason printed). With pytest-xdist the tests
@@ -167,7 +167,7 @@ def groups(wanted, out, sanitizer):
          for kind in ('cpu', 'cuda')],
         [Step('tests', pytest_command('tests/ops', '-m', 'not slow', *workers), 240),
          *(sanitizer_step(tool, sanitizer, options) for tool in SANITIZERS if sanitizer)],
-        [Step('benchmark', [python, 'benchmarks/ops.py', '--device', 'cuda', '--out', out], 180)]]
+        [Step('benchmark', [python, 'benchmarks/ops.py', '--device', 'cuda', '--out', out], 240)]]
     return [[step for step in group if step.name in wanted] for group in every]
 
 
@@ -175,6 +175,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--only', nargs='+', choices=STEPS, default=STEPS, metavar='STEP',
                         help=', '.join(STEPS))
+    parser.add_argument('--limit', type=float, default=float('inf'), metavar='S',
+                        help='seconds that a step may take; each has a limit of its own, too')
     parser.add_argument('--out', type=Path, default=ROOT / 'benchmarks' / 'results')
     parser.add_argument('--logs', type=Path, help='folder for what the steps print')
     args = parser.parse_args()
@@ -190,8 +192,10 @@ def main():
     home = os.environ.get('CUDA_HOME', '/usr/local/cuda')
     sanitizer = shutil.which('compute-sanitizer') \
         or shutil.which('compute-sanitizer', path=f'{home}/bin')
-    outcomes = [outcome for steps in groups(args.only, out, sanitizer)
-                for outcome in run_together(steps, logs)]
+    outcomes = []
+    for steps in groups(args.only, out, sanitizer):
+        outcomes += run_together([step._replace(limit=min(step.limit, args.limit))
+                                  for step in steps], logs)
     good = all(outcome.good for outcome in outcomes)
     if not sanitizer:
         outcomes += [Outcome(tool, None, 'compute-sanitizer is not installed', 0.)

@@ -94,5 +94,5 @@ def test_what_the_sanitizers_run_is_there():
 
 def test_only_what_is_wanted_runs(tmp_path):
     groups = check.groups(['build-cpu', 'tests', 'racecheck'], tmp_path, None)
-    assert [[step.name for step in group] for group in groups] == [['build-cpu'], ['tests'], [], []]
+    assert [[step.name for step in group] for group in groups] == [['build-cpu'], ['tests'], []]
     assert check.run_together([], tmp_path) == []
