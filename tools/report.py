@@ -8,8 +8,8 @@
                                                         configs/comparisons/camvid
 
 Nobody types a result: --record reads it, with its evidence (log, commit, seed, sha256 of the
-weights), from the work dir. Published numbers are those of configs/seg/survey_rows.csv and
-configs/det/published_rows.csv.
+weights), from the work dir. Published numbers are those of configs/seg/survey_rows.csv and of
+published_rows.csv in configs/det and configs/det3d.
 """
 import argparse
 import os

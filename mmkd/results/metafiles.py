@@ -153,7 +153,8 @@ def derive(path, root):
 #: type of a dataset -> what it is called, when it stands alone or with others
 _DATA = dict(CityscapesDataset=['Cityscapes'], CocoDataset=['COCO'],
              PascalVOCDataset=['Pascal VOC 2012', 'Pascal VOC 2012 + Aug'],
-             VOCDataset=['Pascal VOC 2007', 'Pascal VOC 2007 + 2012'])
+             VOCDataset=['Pascal VOC 2007', 'Pascal VOC 2007 + 2012'],
+             NuScenesDataset=['nuScenes'], NuScenesSequenceDataset=['nuScenes'])
 
 
 def _data_name(dataset):
@@ -202,9 +203,15 @@ def _zoo_results(package, folder, weights):
         if model.get('Weights') == weights:
             results = model['Results']
             results = results if isinstance(results, list) else [results]
-            return {name: float(value) for result in results
-                    for name, value in result['Metrics'].items() if name in METRICS}
+            found = {_known_as(name, result): value for result in results
+                     for name, value in result['Metrics'].items()}
+            return {name: float(value) for name, value in found.items() if name in METRICS}
     raise ValueError(f"{weights!r} is none of the weights in {package}'s metafile of {folder!r}")
+
+
+def _known_as(name, result):
+    """A zoo's name of a metric, in ours: nuScenes' mAP is another one than Pascal VOC's."""
+    return 'nuScenes mAP' if (name, result.get('Dataset')) == ('mAP', 'nuScenes') else name
 
 
 def _student(path, root):

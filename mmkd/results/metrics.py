@@ -36,7 +36,9 @@ METRICS = {metric.name: metric for metric in (
     Metric('mIoU', 'mIoU', 1, 2),
     Metric('box AP', 'coco/bbox_mAP', 100, 1),
     Metric('mask AP', 'coco/segm_mAP', 100, 1),
-    Metric('mAP', 'pascal_voc/mAP', 100, 2))}
+    Metric('mAP', 'pascal_voc/mAP', 100, 2),
+    Metric('nuScenes mAP', 'NuScenes metric/pred_instances_3d_NuScenes/mAP', 100, 1),
+    Metric('NDS', 'NuScenes metric/pred_instances_3d_NuScenes/NDS', 100, 1))}
 
 
 def metric_of(result):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from .metrics import METRICS, Metric, metric_of
 
 #: task -> file of its published numbers, in the task's folder of configs
-FILES = dict(seg='survey_rows.csv', det='published_rows.csv')
+FILES = dict(seg='survey_rows.csv', det='published_rows.csv', det3d='published_rows.csv')
 #: table of the survey -> its own file, and what its numbers are measured on
 TABLES = {14: 'table14_pascal_voc.csv', 15: 'table15_cityscapes.csv'}
 DATA = {14: 'Pascal VOC 2012', 15: 'Cityscapes'}
