@@ -5,7 +5,8 @@ All of them look at one instant: there is no time between the laser's columns or
 from dataclasses import dataclass
 
 import numpy as np
-from pyquaternion import Quaternion
+
+from .turns import about, joined, matrix
 
 #: yaw in degrees; metres forward, left and up from the rear axle; focal length in widths
 CAMERAS = dict(
@@ -17,6 +18,8 @@ CAMERAS = dict(
     CAM_BACK_RIGHT=(-110., (1.01, -0.48, 1.56), 0.790))
 LIDAR = 'LIDAR_TOP'
 LIDAR_PLACE = (0.94, 0.0, 1.84)
+#: a camera's axes (x right, y down, z ahead) in those of a car (x ahead, y left, z up)
+AHEAD = np.array([0.5, -0.5, 0.5, -0.5])
 BEAMS = np.radians(np.linspace(-30.67, 10.67, 32))  # of a 32-beam scanner
 
 
@@ -26,14 +29,14 @@ class Sensor:
 
     Attributes:
         name (str): nuScenes' channel.
-        rotation (Quaternion): sensor to car. A camera looks along its z, x right and y down; the
+        turn: (4,) quaternion, sensor to car. A camera looks along its z, x right and y down; the
             scanner's x is the car's right, y its front.
         translation: (3,) metres, sensor to car.
         intrinsic: (3, 3), for pixels whose centers have whole coordinates; None for the scanner.
     """
 
     name: str
-    rotation: Quaternion
+    turn: np.ndarray
     translation: np.ndarray
     intrinsic: np.ndarray = None
 
@@ -51,20 +54,19 @@ def make_sensors(rng, width, height):
     """
     sensors = []
     for name, (yaw, place, focal) in CAMERAS.items():
-        ahead = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], float)  # camera axes in the car's
-        rotation = Quaternion(axis=[0, 0, 1], degrees=yaw) * Quaternion(matrix=ahead)
+        turn = joined(about((0, 0, 1), np.radians(yaw)), AHEAD)
         focal *= width * rng.uniform(0.995, 1.005)
         middle = np.array([width * 0.508, height * 0.542]) + rng.uniform(-1, 1, 2) * width / 160
         intrinsic = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
-        sensors.append(Sensor(name, _askew(rng) * rotation, _shaken(rng, place), intrinsic))
-    sensors.append(Sensor(LIDAR, _askew(rng) * Quaternion(axis=[0, 0, 1], degrees=-90),
-                          _shaken(rng, LIDAR_PLACE)))
+        sensors.append(Sensor(name, joined(_askew(rng), turn), _shaken(rng, place), intrinsic))
+    turn = about((0, 0, 1), -np.pi / 2)
+    sensors.append(Sensor(LIDAR, joined(_askew(rng), turn), _shaken(rng, LIDAR_PLACE)))
     return sensors
 
 
 def _askew(rng):
     """A turn of about half a degree around any axis."""
-    return Quaternion(axis=rng.standard_normal(3), degrees=rng.uniform(0, 0.8))
+    return about(rng.standard_normal(3), np.radians(rng.uniform(0, 0.8)))
 
 
 def _shaken(rng, place):
@@ -109,8 +111,8 @@ def aim(sensor, yaw, columns, rows):
         columns (int): width of the picture, or steps of the scanner's turn.
         rows (int): height of the picture; the scanner has its 32 beams.
     """
-    car = Quaternion(axis=[0, 0, 1], radians=yaw)
-    turn = (car * sensor.rotation).rotation_matrix
+    car = matrix(about((0, 0, 1), yaw))
+    turn = car @ matrix(sensor.turn)
     across, down = np.zeros((columns, 3)), np.zeros((rows, 3))
     if sensor.intrinsic is None:
         angle = 2 * np.pi * (np.arange(columns) + 0.5) / columns - np.pi
@@ -121,5 +123,5 @@ def aim(sensor, yaw, columns, rows):
         across[:, 0] = (np.arange(columns) - right) / focal
         down[:, 1] = (np.arange(rows) - sensor.intrinsic[1, 2]) / sensor.intrinsic[1, 1]
         down[:, 2] = 1
-    return Rays(car.rotation_matrix @ sensor.translation, turn, across @ turn.T, down @ turn.T,
+    return Rays(car @ sensor.translation, turn, across @ turn.T, down @ turn.T,
                 sensor.intrinsic)

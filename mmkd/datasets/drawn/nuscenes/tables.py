@@ -2,10 +2,10 @@
 import hashlib
 
 import numpy as np
-from pyquaternion import Quaternion
 
 from .naming import file_name, timestamp
 from .sensors import CAMERAS, LIDAR
+from .turns import about, matrix
 
 TABLES = ('attribute', 'calibrated_sensor', 'category', 'ego_pose', 'instance', 'log', 'map',
           'sample', 'sample_annotation', 'sample_data', 'scene', 'sensor', 'visibility')
@@ -42,9 +42,9 @@ def shared_records(log_tokens):
                   filename=MAP)])
 
 
-def turned(yaw):
-    """The quaternion of a heading, as a list."""
-    return [float(np.cos(yaw / 2)), 0., 0., float(np.sin(yaw / 2))]
+def heading(yaw):
+    """A turn around the vertical, as a table holds it."""
+    return about((0, 0, 1), yaw).tolist()
 
 
 class SceneTables:
@@ -64,7 +64,7 @@ class SceneTables:
         self.mounted = [dict(
             token=self.token('calibrated_sensor', sensor.name),
             sensor_token=token('sensor', sensor.name), translation=sensor.translation.tolist(),
-            rotation=sensor.rotation.elements.tolist(),
+            rotation=sensor.turn.tolist(),
             camera_intrinsic=[] if sensor.intrinsic is None else sensor.intrinsic.tolist())
             for sensor in sensors]
 
@@ -87,7 +87,7 @@ class SceneTables:
         name = self.token('sample_data', channel, frame, number)
         time = timestamp(scene.split, scene.index, frame, number, facts['sweeps'])
         camera = channel != LIDAR
-        self.poses.append(dict(token=name, timestamp=time, rotation=turned(pose[2]),
+        self.poses.append(dict(token=name, timestamp=time, rotation=heading(pose[2]),
                                translation=[pose[0], pose[1], 0.]))
         self.data.setdefault(channel, []).append(dict(
             token=name, sample_token=self.token('sample', frame), ego_pose_token=name,
@@ -128,12 +128,12 @@ class SceneTables:
                 attribute_tokens=[token('attribute', name)
                                   for name in attributes(thing, speed[index])],
                 translation=center.tolist(), size=thing.size.tolist(),
-                rotation=turned(yaw[index]), num_lidar_pts=count, num_radar_pts=0))
+                rotation=heading(yaw[index]), num_lidar_pts=count, num_radar_pts=0))
 
     def _to_world(self, points, pose):
         """x, y, z (3, N) in the world of points (N, 5) in the scanner's frame."""
-        on_car = points[:, :3].astype(float) @ self.sensor.rotation.rotation_matrix.T
-        car = Quaternion(turned(pose[2])).rotation_matrix
+        on_car = points[:, :3].astype(float) @ matrix(self.sensor.turn).T
+        car = matrix(heading(pose[2]))
         return car @ (on_car + self.sensor.translation).T + [[pose[0]], [pose[1]], [0.]]
 
     def records(self):

@@ -90,8 +90,8 @@ def _checked(counts, width, height, seed, **more):
         more[name] = int(value)
     if more['sweeps'] > 9:
         raise ValueError(f'sweeps={more["sweeps"]}: expected 9 at most (20 scans a second)')
-    if not 15 <= more['reach'] <= 55:
-        raise ValueError(f'reach={more["reach"]}: expected 15 to 55 metres')
+    if not 20 <= more['reach'] <= 55:
+        raise ValueError(f'reach={more["reach"]}: expected 20 to 55 metres')
     if more['version'] not in SPLIT_NAMES:
         raise ValueError(f'version={more["version"]!r}: expected one of '
                          f'{", ".join(sorted(SPLIT_NAMES))}')

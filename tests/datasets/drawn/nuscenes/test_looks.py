@@ -10,6 +10,7 @@ from mmkd.datasets.drawn.nuscenes.recording import scan_turn
 from mmkd.datasets.drawn.nuscenes.road import Road, path
 from mmkd.datasets.drawn.nuscenes.scenes import CLASSES, make_thing
 from mmkd.datasets.drawn.nuscenes.sensors import aim, make_sensors
+from mmkd.datasets.drawn.nuscenes.turns import about, joined, matrix
 from mmkd.datasets.drawn.nuscenes.world import Thing, World
 
 SUN = np.array([0.6, 0., 0.8])
@@ -32,12 +33,22 @@ def look(*things, sun=SUN):
     ground = Ground(world, faces, np.zeros(2), 0.)
     picture = paint_picture(np.random.default_rng(0), rays, near, index, around, ground, sun)
     points, owners = scan_turn(np.random.default_rng(0), sensors[-1], 0., faces)
-    there = points[:, :3] @ sensors[-1].rotation.rotation_matrix.T + sensors[-1].translation
+    there = points[:, :3] @ matrix(sensors[-1].turn).T + sensors[-1].translation
     return picture.astype(int), np.c_[there, points[:, 3]], owners, index >= 0
 
 
 def thing(name, ahead=9., turn=0., left=0., seed=3):
     return make_thing(np.random.default_rng(seed), name, ahead, left, turn=turn)
+
+
+def test_turns_are_those_of_pyquaternion():
+    from pyquaternion import Quaternion
+    rng = np.random.default_rng(0)
+    for one, other in rng.standard_normal((20, 2, 4)):
+        first, second = (Quaternion(axis=turn[1:], radians=turn[0]) for turn in (one, other))
+        mine = joined(about(other[1:], other[0]), about(one[1:], one[0]))
+        np.testing.assert_allclose(mine, (second * first).elements, atol=1e-12)
+        np.testing.assert_allclose(matrix(mine), (second * first).rotation_matrix, atol=1e-12)
 
 
 @pytest.mark.parametrize('name', sorted(set(CLASSES) - {'traffic_cone'}))

@@ -99,7 +99,7 @@ def test_other_files_are_never_touched(tmp_path):
     (dict(keyframes=1.5), 'keyframes=1.5'),
     (dict(sweeps=-1), 'sweeps=-1'),
     (dict(sweeps=10), 'sweeps=10: expected 9 at most'),
-    (dict(reach=5), 'reach=5: expected 15 to 55 metres'),
+    (dict(reach=5), 'reach=5: expected 20 to 55 metres'),
     (dict(reach=float('nan')), 'reach=nan'),
     (dict(width=8), 'width=8'),
     (dict(seed=-1), 'seed=-1'),
@@ -132,6 +132,14 @@ def test_what_the_converter_says_is_passed_on(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match=f'converter failed on {tmp_path}:\nit broke here'):
         infos.write_infos(tmp_path, 'v1.0-trainval')
     assert not list(tmp_path.iterdir())
+
+
+def test_the_other_layouts_need_none_of_it():
+    """Neither nuscenes-devkit, nor what it brings along, nor mmdet3d is imported to draw others."""
+    code = ('import sys; sys.modules.update(dict.fromkeys(("nuscenes", "pyquaternion", "mmdet3d", '
+            '"shapely")))\nimport mmkd.datasets.drawn')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_scene_without_a_class_is_drawn_anew(monkeypatch, tmp_path):
