@@ -100,8 +100,11 @@ class BEVDet(CenterPoint):
         if cameras.lidar2cam.shape[:2] != images.shape[:2]:
             raise ValueError(f'{images.shape[1]} images do not go with the matrices of '
                              f'{cameras.lidar2cam.shape[1]} cameras')
-        features = self.img_neck(self.img_backbone(images.flatten(0, 1)))[0]
-        return self.img_view_transformer(features, cameras, images.shape[-2:])
+        return self.img_view_transformer(self.image_features(images), cameras, images.shape[-2:])
+
+    def image_features(self, images):
+        """(B * N, C, H', W') of images (B, N, 3, H, W)."""
+        return self.img_neck(self.img_backbone(images.flatten(0, 1)))[0]
 
     def _forward(self, batch_inputs_dict, data_samples=None, **kwargs):
         """What the head gives, of every task."""

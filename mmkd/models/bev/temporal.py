@@ -44,7 +44,17 @@ class BEVDet4D(BEVDet):
         if total != images.shape[1]:
             raise ValueError(f'{images.shape[1]} images do not go with the matrices of {total} '
                              'cameras')
-        bev, depth = super().lift(images[:, :count], cameras.cameras(0, count))
+        frames = images.split(count, 1)
+        if self.grad_previous:  # in one pass: DDP refuses one that is recomputed twice
+            features = self.image_features(images).unflatten(0, images.shape[:2])
+            features = [part.flatten(0, 1) for part in features.split(count, 1)]
+        else:
+            features = [self.image_features(frames[0])]
+            with torch.no_grad():
+                features.append(self.image_features(frames[1]))
+        size = images.shape[-2:]
+        bev, depth = self.img_view_transformer(features[0], cameras.cameras(0, count), size)
         with torch.set_grad_enabled(self.grad_previous and torch.is_grad_enabled()):
-            previous, _ = super().lift(images[:, count:], cameras.cameras(count, total))
+            previous, _ = self.img_view_transformer(features[1], cameras.cameras(count, total),
+                                                    size)
         return torch.cat([bev, previous], 1), depth
