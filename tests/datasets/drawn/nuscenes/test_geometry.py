@@ -62,26 +62,29 @@ def test_points_of_a_thing_lie_in_its_box_and_others_do_not(tree):
 
 
 def test_points_land_on_pixels_of_their_own_thing(tree):
-    """Projected by the devkit's formulas from what the tables say, away from outlines."""
-    right = total = 0
+    """Projected by the devkit's formulas from what the tables say, away from outlines. The scanner
+    sits above the cameras and looks past some things that hide others from them; what a camera
+    does see is right without exception."""
+    right, total = np.zeros(2, int), np.zeros(2, int)
     for sample, drawn, frame, faces in keyframes(tree):
         points, things = points_of(tree, drawn, frame, sample, faces)
         yaw = drawn.world.ego_pose(frame / 2)[2]
         world = to_world(tree.devkit, sample['data']['LIDAR_TOP'], points)
         for sensor in drawn.sensors[:-1]:
             pixels, depth = project(tree.devkit, sample['data'][sensor.name], world)
-            owners = picture_of_things(sensor, yaw, faces)
-            seen = depth > 0.5
-            x, y = np.rint(pixels[:, seen]).astype(int)
-            things_seen = things[seen]
-            held = (x >= 1) & (x < SIZE[0] - 1) & (y >= 1) & (y < SIZE[1] - 1)
-            x, y, things_seen = x[held], y[held], things_seen[held]
+            owners, near = picture_of_things(sensor, yaw, faces)
+            x, y = np.rint(pixels).astype(int)
+            held = np.flatnonzero((depth > 0.5) & (x >= 1) & (x < SIZE[0] - 1) & (y >= 1)
+                                  & (y < SIZE[1] - 1))
+            x, y = x[held], y[held]
             block = np.stack([owners[y + dy, x + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
             clear = (block == block[0]).all(0)
-            right += (block[0] == things_seen)[clear].sum()
-            total += clear.sum()
-    # the scanner sits above the cameras and looks past some things that hide others from them
-    assert total > 5000 and right >= 0.97 * total
+            visible = clear & (depth[held] * near[y, x] < 1.05)
+            for i, chosen in enumerate((clear, visible)):
+                right[i] += (block[0] == things[held])[chosen].sum()
+                total[i] += chosen.sum()
+    assert total[0] > 5000 and total[1] > 0.95 * total[0]
+    assert right[0] >= 0.97 * total[0] and right[1] >= 0.999 * total[1]
 
 
 def to_world(devkit, token, points):
@@ -107,12 +110,12 @@ def project(devkit, token, world):
 
 
 def picture_of_things(sensor, yaw, faces):
-    """The thing of each pixel (H, W), -1 for the ground, -2 for the sky."""
+    """The thing of each pixel (H, W), -1 for the ground, -2 for the sky; and 1 / depth."""
     rays = aim(sensor, yaw, *SIZE)
-    _, index, _ = cast(rays, faces.seen_from(rays.origin))
+    near, index, _ = cast(rays, faces.seen_from(rays.origin))
     owners = np.where(index >= 0, faces.fixed['owner'][index], index)
     assert (SKY, GROUND) == (-2, -1)
-    return owners
+    return owners, near
 
 
 def test_boxes_sit_on_their_things_in_the_pictures(tree):
@@ -121,7 +124,7 @@ def test_boxes_sit_on_their_things_in_the_pictures(tree):
         yaw = drawn.world.ego_pose(frame / 2)[2]
         for sensor in drawn.sensors[:-1]:
             _, boxes, matrix = tree.devkit.get_sample_data(sample['data'][sensor.name])
-            owners = picture_of_things(sensor, yaw, faces)
+            owners, _ = picture_of_things(sensor, yaw, faces)
             for thing, box in box_of_thing(drawn, frame, boxes, tree.devkit).items():
                 y, x = np.nonzero(owners == thing)
                 if len(x) < 60 or (box.corners()[2] < 0.5).any():
