@@ -20,7 +20,8 @@ class NuScenesSequenceDataset(NuScenesDataset):
 
     Args:
         max_gap (float): Seconds to the keyframe before, at most; keyframes are 0.5 s apart.
-        kwargs: Of NuScenesDataset.
+
+    The others are those of NuScenesDataset.
     """
 
     def __init__(self, *args, max_gap=1.2, **kwargs):

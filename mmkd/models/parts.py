@@ -20,7 +20,7 @@ def find_class(cfg, role):
         raise ValueError(f"{role} must be a dict with a type, not {cfg!r}")
     cls = cfg['type'] if inspect.isclass(cfg['type']) else MODELS.get(cfg['type'])
     if cls is None:
-        known = [f'mmkd.{name}' for name in MODELS.module_dict]
+        known = [f'mmkd.{name}' for name in (*MODELS.module_dict, *MODELS.later)]
         raise ValueError(
             f"{role}: type {cfg['type']!r} is not registered{did_you_mean(cfg['type'], known)}; a "
             'class of your own needs @mmkd.registry.MODELS.register_module() and its module in '

@@ -7,11 +7,16 @@ import pytest
 
 import mmkd.engine  # noqa: F401 - registers the hooks
 from mmkd.models.schedules import SCHEDULES
-from mmkd.registry import HOOKS, MODELS
+from mmkd.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
 from mmkd.results.reference import arguments, pages, parse, registered
 
-OURS = [cls for registry in (MODELS, HOOKS) for cls in registry.module_dict.values()
-        if cls.__module__.startswith('mmkd.')] + list(SCHEDULES.values())
+for registry in (MODELS, DATASETS, TRANSFORMS):  # those that need mmdet3d come when asked for
+    registry.import_from_location()
+    for name in registry.later:
+        registry.get(name)
+OURS = [cls for registry in (MODELS, HOOKS, DATASETS, TRANSFORMS)
+        for cls in registry.module_dict.values() if cls.__module__.startswith('mmkd.')]
+OURS += SCHEDULES.values()
 LOSSES = registered('losses')
 
 

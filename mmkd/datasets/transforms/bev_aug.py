@@ -19,7 +19,8 @@ class BEVAug(BaseTransform):
         rot_range: (low, high) radians, counter-clockwise seen from above, as in mmdet3d.
         scale_ratio_range: (low, high).
         translation_std: Of the shift in x, y, z, metres.
-        flip_x, flip_y (float): How often x becomes -x, and y -y.
+        flip_x (float): How often x becomes -x.
+        flip_y (float): How often y becomes -y.
     """
 
     def __init__(self, rot_range=(-.3925, .3925), scale_ratio_range=(.95, 1.05),

@@ -20,7 +20,8 @@ class LoadCameraImages(BaseTransform):
     Args:
         cameras (list[str], optional): Which, in which order; a sample must have them all. None:
             those that the sample has.
-        kwargs: Of mmdet3d's LoadMultiViewImageFromFiles.
+
+    The others are those of mmdet3d's LoadMultiViewImageFromFiles.
     """
 
     def __init__(self, cameras=None, **kwargs):
@@ -72,6 +73,9 @@ class LoadPreviousFrame(LoadCameraImages):
     previous keyframe, this frame's images stand in for it. Put it right after
     :class:`LoadCameraImages`, with the same arguments. The data set is
     ``mmkd.NuScenesSequenceDataset``, which knows the previous keyframe.
+
+    Args:
+        cameras (list[str], optional): As for :class:`LoadCameraImages`.
     """
 
     def transform(self, results):

@@ -29,8 +29,10 @@ class BEVDet(CenterPoint):
         img_bev_encoder_backbone (dict): On the map; e.g. mmdet3d's SECOND.
         img_bev_encoder_neck (dict): E.g. mmdet3d's SECONDFPN.
         pts_bbox_head (dict): mmdet3d's CenterHead.
-        train_cfg, test_cfg (dict): The head's, under ``pts``.
+        train_cfg (dict): The head's, under ``pts``.
+        test_cfg (dict): Likewise.
         data_preprocessor (dict): mmdet3d's Det3DDataPreprocessor.
+        init_cfg (dict, optional): mmengine's, for the weights.
 
     Raises:
         ValueError: head and view transformer have different ranges or cells.

@@ -87,6 +87,7 @@ class DepthNet(BaseModule):
         depth_channels (int): Number of depth bins.
         mid_channels (int): Inside.
         dcn (bool): A deformable convolution before the depth, as in the paper. Needs mmcv.
+        init_cfg (dict, optional): mmengine's, for the weights.
     """
 
     def __init__(self, in_channels, context_channels, depth_channels, mid_channels=512, dcn=True,

@@ -16,6 +16,7 @@ class FinestFPN(BaseModule):
     Args:
         in_channels (list[int]): Channels of the backbone's maps, finest first.
         out_channels (int): Channels of the result.
+        init_cfg (dict, optional): mmengine's, for the weights; default: Xavier.
     """
 
     def __init__(self, in_channels, out_channels, init_cfg=None):

@@ -22,7 +22,8 @@ class BEVDet4D(BEVDet):
 
     Args:
         grad_previous (bool): Let gradients into the previous frame's features. BEVDet4D does not.
-        kwargs: Of :class:`BEVDet`.
+
+    The others are those of :class:`BEVDet`.
     """
 
     def __init__(self, *args, grad_previous=False, **kwargs):

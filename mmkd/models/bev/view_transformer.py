@@ -41,6 +41,7 @@ class LSSViewTransformer(BaseModule):
             cell, or 'linspace', from the first to the last pixel of the image, as in BEVDet.
         rounding (str): 'floor' or 'trunc', see :func:`mmkd.ops.bev_pool_index`. BEVDet truncates:
             points up to one cell below the lower bounds get into the first cells.
+        init_cfg (dict, optional): mmengine's, for the weights.
     """
 
     def __init__(self, in_channels, out_channels, voxel_size, point_cloud_range,
