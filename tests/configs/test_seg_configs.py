@@ -14,11 +14,20 @@ from mmseg.structures import SegDataSample
 from mmkd.results.metafiles import zoo_indices_read_once
 from mmkd.utils.configs import load_model_config, read_config
 
-from .common import CONFIGS, DET_STUDENTS, LEAVES, STUDENTS, check_terms, read, train_one_step
+from .common import (
+    CONFIGS,
+    DET3D_STUDENTS,
+    DET_STUDENTS,
+    LEAVES,
+    STUDENTS,
+    check_terms,
+    read,
+    train_one_step,
+)
 
 SIZE = (64, 64)
 LEAVES = [path for path in LEAVES if path.startswith('seg/')]
-STUDENTS = [path for path in STUDENTS if path not in DET_STUDENTS]
+STUDENTS = [path for path in STUDENTS if path not in DET_STUDENTS + DET3D_STUDENTS]
 
 # mmengine's reading of configs warns about pkg_resources.
 pytestmark = pytest.mark.filterwarnings('ignore')

@@ -32,9 +32,11 @@ class BareArrays:
         expected: name -> description of the outputs.
         gradients: the inputs X of which ``grad_X`` is recorded.
         loss: the name, in the adapter's outcome, of the loss that these are gradients of.
+        weights: whether arrays ``w.M.W`` are weights, and ``grad_w.M.W`` their gradients.
     """
 
-    def __init__(self, given, expected, gradients=(), loss='loss'):
+    def __init__(self, given, expected, gradients=(), loss='loss', weights=False):
+        self.weights = {'w.': 'param__', 'grad_w.': f'gradp__{loss}__'} if weights else {}
         self.known = {key: ('in__' + key, what) for key, what in given.items()}
         self.known |= {key: ('out__' + key, what) for key, what in expected.items()}
         self.known |= {f'grad_{key}': (f'grad__{loss}__{key}', given[key]) for key in gradients}
@@ -45,11 +47,13 @@ class BareArrays:
         Raises:
             CaseError: if an array is unknown, missing, or of another kind or shape.
         """
-        unknown = sorted(set(arrays) - set(self.known))
+        weights = {key: prefix + key.removeprefix(bare) for key in arrays
+                   for bare, prefix in self.weights.items() if key.startswith(bare)}
+        unknown = sorted(set(arrays) - set(self.known) - set(weights))
         if unknown:
             raise CaseError(f'{name}: the adapter does not know the recorded array(s) '
                             f'{", ".join(unknown)}; it knows {", ".join(self.known)}')
-        translated, sizes = {}, {}
+        translated, sizes = {weights[key]: arrays[key] for key in weights}, {}
         for key, (prefixed, what) in self.known.items():
             kind, *dims = what.split()
             if key in arrays:

@@ -1,4 +1,5 @@
 """Distillation losses: one method, one file, one class."""
+from .bev import BEVDistillDenseLoss, BEVDistillRelationLoss
 from .box import BCKDLoss, CrossKDLoss, LDLoss
 from .feature import (
     ATLoss,
@@ -19,7 +20,8 @@ from .logit import DeFeatRoILoss, DISTLoss, KDLoss
 from .relation import CIRKDMemoryLoss, CIRKDMiniBatchLoss
 
 __all__ = [
-    'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CrossKDLoss',
-    'CWDLoss', 'DeFeatLoss', 'DeFeatRoILoss', 'DISTLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss',
-    'FitNetLoss', 'FRSLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
+    'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'BEVDistillDenseLoss', 'BEVDistillRelationLoss',
+    'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CrossKDLoss', 'CWDLoss', 'DeFeatLoss',
+    'DeFeatRoILoss', 'DISTLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss', 'FRSLoss',
+    'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
 ]

@@ -61,6 +61,14 @@ def sized_boxes_for(n, h, w):
     return dict(boxes_for(n, h, w), image_sizes=sizes)
 
 
+def boxes_3d_for(n, h, w):
+    """Two objects in the first sample, one in each other one, on a map of w x h metres."""
+    several = torch.tensor([[.2, .3, 0., .3, .2, 1., .5], [.7, .6, 0., .2, .4, 1., 2.]])
+    several = several * torch.tensor([w, h, 1., w, h, 1., 1.])
+    return dict(boxes_3d=[several if i == 0 else several[1:] for i in range(n)],
+                bev_range=(0., 0., float(w), float(h)))
+
+
 def anchors_for(n, h, w):
     return dict(boxes_for(n, h, w), student_head=Head())
 
@@ -78,6 +86,15 @@ def with_predictions(x):
     reg = 3 * torch.rand(n, 4, h, w, generator=generator)
     reg[:, :2] *= -1
     return dict(feature=[x], cls=[torch.randn(n, CLASSES, h, w, generator=generator)], reg=[reg])
+
+
+def with_heatmaps(x):
+    """A map as a tap of several: itself and, of its size, what two tasks of a CenterHead give."""
+    if x.dim() != 4:
+        return dict(bev=x, heatmap=[], reg=[])
+    generator, (n, _, h, w) = torch.Generator().manual_seed(3), x.shape
+    return dict(bev=x, heatmap=[torch.randn(n, k, h, w, generator=generator) for k in (2, 1)],
+                reg=[torch.rand(n, 10, h, w, generator=generator) for _ in range(2)])
 
 
 def no_arguments(channels):
@@ -125,6 +142,12 @@ ENTRIES = {
     'FGDLoss': Entry([dict(alpha_fgd=0.1, beta_fgd=0.1, gamma_fgd=0.1, lambda_fgd=0.1),
                       dict(official_boxes=True)],
                      lambda channels: dict(teacher_channels=channels), sized_boxes_for),
+    'BEVDistillDenseLoss': Entry([{}, dict(min_overlap=0.5, min_radius=2)], others=boxes_3d_for),
+    # projections of its own lie between the sides
+    'BEVDistillRelationLoss': Entry(
+        [dict(T=0.5, mid_channels=4, num_points=6)],
+        lambda channels: dict(student_channels=channels, teacher_channels=channels),
+        taps=with_heatmaps, identical='any'),
     'FRSLoss': Entry([dict(feat_weight=0.1, cls_weight=0.2)], identical='minimum',
                      taps=lambda x: dict(feature=x, cls=x)),
     # its attention is a constant to the gradient: at a high temperature it is one

@@ -1,0 +1,50 @@
+"""The adapters of losses on maps seen from above, on cases made by hand."""
+import numpy as np
+import pytest
+
+from tests.golden import handmade_bev as made
+from tests.golden.files import CaseError
+from tests.golden.handmade_3d import write_bare
+from tests.golden.replay import replay
+
+#: case -> its arguments and arrays
+CASES = {
+    'bevdistill_dense_ordinary': made.bevdistill_dense,
+    'bevdistill_dense_one_outside': lambda: made.bevdistill_dense(
+        made.BOXES + ((9., 0., 0., 2., 4., 1., 0.), (-8.2, 0., 0., 2., 4., 1., 0.)), (0,) * 5),
+    'bevdistill_dense_noboxes': lambda: made.bevdistill_dense(()),
+    'bevdistill_relation_ordinary': made.bevdistill_relation,
+    'bevdistill_relation_batch2': lambda: made.bevdistill_relation(batch=2, stages=3),
+}
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+@pytest.mark.parametrize('name', CASES)
+def test_case_replays(tmp_path, name, dtype):
+    args, arrays = CASES[name]()
+    _, error, not_finite, problems = replay(write_bare(tmp_path, name, args, arrays, dtype))
+    assert not problems and error < (1e-4 if dtype == np.float32 else 1e-6)
+    assert (not_finite > 0) == bool(any(np.isnan(value).any() for value in arrays.values()
+                                        if value.dtype.kind == 'f'))
+
+
+@pytest.mark.parametrize('name, array', [
+    (name, array) for name, case in CASES.items() for array, value in case()[1].items()
+    if np.isfinite(value).all() and array.startswith(('loss', 'grad', 'fg_'))
+    and np.abs(value).max() > 0])
+def test_a_wrong_value_fails(tmp_path, name, array):
+    args, arrays = CASES[name]()
+    arrays[array] = np.array(arrays[array])
+    flat = arrays[array].reshape(-1)
+    flat[np.abs(flat).argmax()] *= 1.001
+    _, _, _, problems = replay(write_bare(tmp_path, name, args, arrays, np.float64))
+    assert len(problems) == 1 and array.removeprefix('grad_').removeprefix('w.') in problems[0]
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_an_unknown_argument_or_array_fails(tmp_path, name):
+    args, arrays = CASES[name]()
+    with pytest.raises(CaseError, match='warmth'):
+        replay(write_bare(tmp_path, name, {**args, 'warmth': 1.}, arrays))
+    with pytest.raises(CaseError, match='oops'):
+        replay(write_bare(tmp_path, name, args, {**arrays, 'oops': np.zeros(2)}))
