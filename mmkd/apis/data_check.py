@@ -7,6 +7,7 @@ from ..utils.configs import type_name
 from ..utils.hints import did_you_mean
 from .classes import class_problems
 from .data_contents import read_contents
+from .scenes import scene_problems
 
 #: where each dataset comes from, for the message when it is missing, and the tool that draws one
 _SOURCES = dict(
@@ -35,7 +36,7 @@ def check_datasets(cfg, loaders=('train_dataloader', 'val_dataloader')):
 
     Every file is looked for, a few annotations are read, and the heads' number of classes is
     compared with the data's. Nothing is claimed of datasets whose files and classes are not
-    those of a data set of mmseg or mmdet, or of networks whose heads do not say a number.
+    those of a data set of mmseg, mmdet or mmdet3d, or of networks whose heads do not say a number.
 
     Returns:
         list: :class:`~mmkd.apis.data_contents.Contents` of what could be looked into.
@@ -45,10 +46,11 @@ def check_datasets(cfg, loaders=('train_dataloader', 'val_dataloader')):
             and how to get it.
         ValueError: Something else is wrong; one message with all that is.
     """
-    missing, wrong, found = [], [], []
+    missing, wrong, found, datasets = [], [], [], []
     for loader in loaders:
         here = []
         for dataset in leaf_datasets((cfg.get(loader) or {}).get('dataset')):
+            datasets.append((loader, dataset))
             lost = _missing(dataset)
             if lost:
                 missing.append(_how_to_get(loader, dataset, lost))
@@ -60,7 +62,7 @@ def check_datasets(cfg, loaders=('train_dataloader', 'val_dataloader')):
         for told, problems in ((missing, _lost_truth), (wrong, _truth_of_others)):
             told += problems(cfg, loader, here)
         found += here
-    wrong += class_problems(cfg, found)
+    wrong += class_problems(cfg, found) + scene_problems(cfg, found, datasets)
     problems = list(dict.fromkeys([*missing, *wrong]))
     if problems:
         raise (FileNotFoundError if missing else ValueError)('\n'.join(problems))

@@ -10,7 +10,8 @@ from ..utils.hints import did_you_mean
 
 _FILES = 5000  # how many are looked for
 #: base class of a library's data sets -> the module that looks into them
-_LOOKS = {'mmseg.BaseSegDataset': 'data_mmseg', 'mmdet.BaseDetDataset': 'data_mmdet'}
+_LOOKS = {'mmseg.BaseSegDataset': 'data_mmseg', 'mmdet.BaseDetDataset': 'data_mmdet',
+          'mmdet3d.Det3DDataset': 'data_mmdet3d'}
 
 
 @dataclass

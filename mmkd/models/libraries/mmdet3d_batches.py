@@ -195,7 +195,7 @@ def _annotate(sample, model, size, cam2img):
         bboxes_3d=CameraInstance3DBoxes(torch.cat([centers, sizes, yaw, rest], 1),
                                         box_dim=length),
         labels_3d=labels, centers_2d=places, depths=depths,
-        attr_labels=torch.randint(0, getattr(head, 'num_attrs', 1), (_BOXES,)))
+        attr_labels=torch.randint(0, max(getattr(head, 'num_attrs', 1), 1), (_BOXES,)))
     half = torch.tensor([size[1], size[0]]) / 6
     sample.gt_instances = InstanceData(
         bboxes=torch.cat([places - half, places + half], 1), labels=labels)

@@ -71,7 +71,8 @@ def step(model, batch):
 PAIRS = dict(
     lidar_from_lidar=(lambda: centerpoint(), lambda: centerpoint(16), bev_batch, ALL),
     pillars_from_pillars=(
-        lambda: pointpillars(), lambda: pointpillars(16), lambda **k: bev_batch(features=4, code=7, **k),
+        lambda: pointpillars(), lambda: pointpillars(16),
+        lambda **k: bev_batch(features=4, code=7, **k),
         dict(feature=ALL['feature'], scores=dict(tap='cls', loss=FITNET),
              boxes=dict(tap='box_reg', loss=FITNET))),
     camera_from_lidar=(camera, lidar, wide_batch, ALL),
@@ -194,7 +195,8 @@ def test_an_empty_sweep_of_the_teachers_is_told():
     model = build(bev_distiller(FEATURE, camera(), lidar()))
     batch = wide_batch()
     batch['inputs']['points'][1] += 1e4
-    with pytest.raises(ValueError, match=r'teacher \(CenterPoint\) reads points, and samples \[1\]'):
+    with pytest.raises(ValueError, match=r'teacher \(CenterPoint\) reads points, and samples '
+                                         r'\[1\]'):
         losses_of(model, batch)
 
 

@@ -1,0 +1,151 @@
+"""3D data that are not there, or do not fit the networks, are told before anything is built."""
+import pickle
+
+import pytest
+from mmdet3d.datasets import NuScenesDataset
+from mmengine.config import Config
+
+from mmkd.apis import check_datasets
+from tests.datasets.nuscenes_folders import CAMERAS, write_nuscenes
+from tests.detectors3d import centerpoint
+from tests.models.bev.rigs import CLASSES, RANGE, tiny_model
+
+TASKS = (CLASSES[:4], CLASSES[4:])
+PREFIX = dict(pts='samples/LIDAR_TOP', sweeps='sweeps/LIDAR_TOP',
+              **{name: f'samples/{name}' for name in CAMERAS})
+POINTS = [dict(type='LoadPointsFromFile', coord_type='LIDAR', load_dim=5, use_dim=5),
+          dict(type='PointsRangeFilter', point_cloud_range=list(RANGE))]
+IMAGES = [dict(type='mmkd.LoadCameraImages', cameras=list(CAMERAS))]
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_nuscenes(tmp_path / 'data')
+    return tmp_path / 'data'
+
+
+def change(root, how, split='train'):
+    """Rewrite the infos of a split: ``how`` changes the list of samples in place."""
+    path = root / f'nuscenes_infos_{split}.pkl'
+    content = pickle.loads(path.read_bytes())
+    how(content['data_list'])
+    path.write_bytes(pickle.dumps(content))
+
+
+def config(root, student=None, teacher=None, steps=(*POINTS, *IMAGES), keys=('points', 'img'),
+           classes=CLASSES, val_keys=('img',)):
+    def loader(split, keys):
+        return dict(batch_size=2, dataset=dict(
+            type='NuScenesDataset', data_root=str(root), ann_file=f'nuscenes_infos_{split}.pkl',
+            data_prefix=PREFIX, metainfo=dict(classes=list(classes)), box_type_3d='LiDAR',
+            modality=dict(use_lidar=True, use_camera=True), test_mode=split == 'val',
+            pipeline=[*steps, dict(type='mmkd.PackBEVInputs', keys=[*keys])]))
+    model = dict(type='mmkd.OfflineDistiller', student=student or tiny_model(),
+                 teacher=dict(config=dict(model=teacher or centerpoint(area=RANGE, tasks=TASKS),
+                                          default_scope='mmdet3d')), distillations={})
+    return Config(dict(default_scope='mmdet3d', model=model, train_dataloader=loader('train', keys),
+                       val_dataloader=loader('val', val_keys)))
+
+
+def told(cfg, *parts, error=ValueError):
+    with pytest.raises(error) as info:
+        check_datasets(cfg)
+    for part in parts:
+        assert part in str(info.value), (part, str(info.value))
+
+
+def test_what_fits_passes(root):
+    train, val = check_datasets(config(root))
+    assert (train.kind, train.count, train.names) == ('NuScenesDataset', 2, tuple(CLASSES))
+    assert train.notes == val.notes == []
+
+
+def test_boxes_are_counted(root):
+    change(root, lambda infos: infos[1].update(instances=[]))
+    assert check_datasets(config(root))[0].notes == ['1 of 2 samples have no box']
+
+
+# ---- what is missing in the data ---------------------------------------------------------------
+def test_an_empty_sweep(root):
+    (root / 'samples/LIDAR_TOP/a__LIDAR_TOP__1.bin').write_bytes(b'')
+    told(config(root), '1 of 2 sweeps have no point, the first is', 'a__LIDAR_TOP__1.bin')
+
+
+@pytest.mark.parametrize('name, what', [('LIDAR_TOP/a__LIDAR_TOP__1.bin', '1 of 2 sweeps'),
+                                        ('CAM_BACK/a__CAM_BACK__0.jpg', '1 of 12 pictures')])
+def test_files_that_are_not_there(root, name, what):
+    (root / 'samples' / name).unlink()
+    told(config(root), what, 'do not exist', name)
+
+
+def test_a_camera_that_is_missing(root):
+    change(root, lambda infos: infos[1]['images'].pop('CAM_BACK_LEFT'))
+    told(config(root), "1 of 2 samples have no camera 'CAM_BACK_LEFT', the first is sample 't1'",
+         'it has CAM_FRONT, ')
+
+
+@pytest.mark.parametrize('key, value', [
+    ('cam2img', None), ('lidar2cam', [[0.] * 4] * 4), ('cam2img', [[float('nan')] * 3] * 3)])
+def test_calibration_that_is_missing_or_none(root, key, value):
+    change(root, lambda infos: infos[0]['images']['CAM_FRONT'].update({key: value}))
+    told(config(root), f'1 of 12 pictures have no {key} that is finite and has an inverse, the '
+                       "first is CAM_FRONT of sample 't0'")
+
+
+def test_boxes_that_are_not_finite(root):
+    change(root, lambda infos: infos[1]['instances'][0].update(bbox_3d=[float('nan')] * 7), 'val')
+    told(config(root), "of val_dataloader: boxes of 1 samples are not finite, the first of sample "
+                       "'t1'")
+
+
+def test_infos_that_are_none(root):
+    (root / 'nuscenes_infos_train.pkl').write_bytes(pickle.dumps([1]))
+    told(config(root), 'cannot be read as its infos', 'create_data.py')
+
+
+# ---- what does not fit the networks ------------------------------------------------------------
+def test_a_lidar_teacher_without_points(root):
+    told(config(root, steps=IMAGES, keys=['img', 'gt_bboxes_3d']),
+         'the teacher (CenterPoint) reads points, but the pipeline of train_dataloader packs img, '
+         'gt_bboxes_3d', 'LoadPointsFromFile')
+
+
+def test_a_camera_teacher_without_images(root):
+    cfg = config(root, centerpoint(area=RANGE, tasks=TASKS), tiny_model(), POINTS, ['points'],
+                 val_keys=['points'])
+    told(cfg, 'the teacher (BEVDet) reads images, but the pipeline of train_dataloader packs '
+              'points', 'mmkd.LoadCameraImages')
+
+
+def test_a_student_that_is_not_given_what_it_reads_where_it_is_evaluated(root):
+    told(config(root, val_keys=['points']), 'the student (BEVDet) reads images, but the pipeline '
+                                            'of val_dataloader packs points')
+
+
+def test_points_that_are_cut_off(root):
+    steps = [POINTS[0], dict(type='PointsRangeFilter', point_cloud_range=[-20, -48, -5, 32, 48, 3]),
+             *IMAGES]
+    told(config(root, steps=steps), 'PointsRangeFilter of train_dataloader keeps [-20, -48, -5, 32,'
+                                    ' 48, 3], but the voxels of the teacher (CenterPoint) cover')
+
+
+def test_classes_of_a_head_in_another_order(root):
+    told(config(root, classes=NuScenesDataset.METAINFO['classes']),
+         'the head of the student calls its classes car, truck, construction_vehicle, bus, trailer '
+         '... (10), but NuScenesDataset of train_dataloader has car, truck, trailer')
+
+
+@pytest.mark.parametrize('key, step', [('use_lidar', 'LoadPointsFromFile'),
+                                       ('use_camera', 'LoadCameraImages')])
+def test_a_modality_whose_paths_are_not_completed(root, key, step):
+    cfg = config(root)
+    cfg.train_dataloader.dataset.modality[key] = False
+    told(cfg, f'{step} in the pipeline of train_dataloader loads', f'Set modality=dict({key}=True')
+
+
+def test_a_model_without_a_teacher(root):
+    cfg = config(root)
+    cfg.model = tiny_model()
+    assert len(check_datasets(cfg)) == 2
+    cfg.train_dataloader.dataset.pipeline[-1]['keys'] = ['points']
+    told(cfg, 'model (BEVDet) reads images')
