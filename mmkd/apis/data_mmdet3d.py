@@ -1,4 +1,4 @@
-"""What is in a data set of mmdet3d: sweeps of points, pictures of cameras, their calibration, boxes.
+"""What is in a data set of mmdet3d: sweeps of points, pictures, their calibration, boxes.
 
 mmdet3d finds out in the middle of a training that a sweep is empty or a camera is missing.
 """

@@ -14,7 +14,7 @@ from ..utils.checkpoint import load_checkpoint_file
 from ..utils.configs import load_model_config, teachers_of
 from ..utils.hints import refuse_unknown
 from ..utils.weights import in_front, not_finite, students_weights
-from .libraries import library_of
+from .libraries import before_building, library_of
 from .mistakes import Mistakes
 from .recorder import AllTapsRead, Recorder
 from .values import leaves, map_leaves
@@ -148,6 +148,7 @@ def build_model(config, label):
         model_cfg['pretrained'] = None  # the weights come from the checkpoint
     with DefaultScope.overwrite_default_scope(scope):
         try:
+            before_building(model_cfg)
             return ROOT_MODELS.build(model_cfg)
         except Exception as error:  # a package that is missing, an argument that is not known
             raise ValueError(f'{label}: its model cannot be built ({type(error).__name__}: '

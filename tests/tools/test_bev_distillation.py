@@ -20,7 +20,7 @@ AREA = (-51.2, -51.2, -5., 51.2, 51.2, 3.)
 
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
-    """nuScenes' folders, a teacher's config and weights, and a distillation trained for an epoch."""
+    """nuScenes' folders, a teacher's config and weights, and a distillation of one epoch."""
     folder = tmp_path_factory.mktemp('bev')
     write_nuscenes(folder / 'data')
     teacher = centerpoint(area=AREA, size=0.8, tasks=(CLASSES,))

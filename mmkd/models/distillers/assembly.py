@@ -13,7 +13,7 @@ from ..alignment import layouts_of
 from ..dry_run import DryRun
 from ..extras import Extras
 from ..first_step import FirstStep, why_untrained
-from ..libraries import library_of
+from ..libraries import before_building, library_of
 from ..mistakes import DISTILLATION, Mistakes
 from ..preprocessing import same_preprocessing
 from ..schedules import Time
@@ -110,6 +110,7 @@ def build_student(student, data_preprocessor, **others):
         student.setdefault('data_preprocessor', data_preprocessor)
     if scope is not None:
         student.setdefault('_scope_', scope)
+    before_building(student)
     student = ROOT_MODELS.build(student)
     if 'distiller' in student._modules:
         raise ValueError("the student has a module named 'distiller', which mmkd needs")

@@ -33,6 +33,8 @@ Where a batch's inputs are a dict of several modalities, also:
 import importlib
 import importlib.util
 
+from mmengine.registry import DefaultScope
+
 #: the first that owns a model: mmdet3d's detectors are mmdet's, too
 _LIBRARIES = ('mmdet3d', 'mmseg', 'mmdet')
 
@@ -55,4 +57,18 @@ def library_of(model):
                      f'that mmkd knows ({names})')
 
 
-__all__ = ['library_of']
+def before_building(model, scope=None):
+    """Do what the library of a model config needs before the model is built.
+
+    Args:
+        model (dict): The config.
+        scope (str, optional): Of the config's file; by default the current one.
+    """
+    current = DefaultScope.get_current_instance()
+    scopes = {scope or (current and current.scope_name), model.get('_scope_'),
+              str(model.get('type')).partition('.')[0]}
+    if 'mmdet3d' in scopes and importlib.util.find_spec('mmdet3d') is not None:
+        importlib.import_module('.mmdet3d_cpu', __name__).work_without_gpu()
+
+
+__all__ = ['before_building', 'library_of']

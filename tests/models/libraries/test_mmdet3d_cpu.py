@@ -1,0 +1,91 @@
+"""Teachers whose operators mmcv has for CUDA alone: dynamic pillars, and spconv's voxels."""
+import importlib.util
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from mmkd.models.libraries import before_building, mmdet3d_cpu
+from mmkd.models.libraries.mmdet3d_batches import input_channels
+from tests.detectors3d import RANGE, bev_batch, bev_distiller, pointpillars
+from tests.helpers import build, tiny_segmentor
+
+needs_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='here is CUDA: nothing is changed')
+TERMS = dict(feature=dict(tap='bev', student_connector=dict(type='mmkd.ConvConnector'),
+                          loss=dict(type='mmkd.FitNetLoss')),
+             scores=dict(tap='cls', loss=dict(type='mmkd.FitNetLoss')))
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    DefaultScope.get_instance('detectors3d', scope_name='mmdet3d')
+
+
+def dynamic_pillars():
+    model = pointpillars(16)
+    model.type = 'DynamicVoxelNet'
+    model.data_preprocessor.voxel_type = 'dynamic'
+    model.data_preprocessor.voxel_layer.update(max_num_points=-1, max_voxels=(-1, -1))
+    model.voxel_encoder.type = 'DynamicPillarFeatureNet'
+    return model
+
+
+def second():
+    """SECOND with voxels of 0.25 x 0.25 x 0.1 m, whose maps have cells of 2 m."""
+    model = pointpillars()
+    model.data_preprocessor.voxel_layer.update(voxel_size=[0.25, 0.25, 0.1])
+    model.voxel_encoder = dict(type='HardSimpleVFE')
+    model.middle_encoder = dict(type='SparseEncoder', in_channels=4, sparse_shape=[41, 64, 64],
+                                order=('conv', 'norm', 'act'))
+    model.backbone.update(in_channels=256, layer_strides=[1, 2])
+    return model
+
+
+def step(model):
+    data = model.data_preprocessor(bev_batch(features=4, code=7), True)
+    losses = model.train()(**data, mode='loss')
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    assert torch.isfinite(total)
+    assert all(losses[f'loss_{name}'] > 0 for name in TERMS)
+    missing = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not missing and all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@needs_cpu
+@pytest.mark.parametrize('student, teacher', [
+    (pointpillars, dynamic_pillars), (dynamic_pillars, pointpillars)])
+def test_dynamic_pillars(student, teacher):
+    model = build(bev_distiller(TERMS, student(), teacher()))
+    assert model.teachers['teacher'].own_inputs
+    step(model)
+
+
+@needs_cpu
+@pytest.mark.skipif(importlib.util.find_spec('spconv') is None, reason='spconv is not installed')
+@pytest.mark.parametrize('student, teacher', [(pointpillars, second), (second, pointpillars)])
+def test_sparse_voxels(student, teacher):
+    model = build(bev_distiller(TERMS, student(), teacher()))
+    for network in (model.student, model.teachers['teacher'].model):
+        if hasattr(network.middle_encoder, 'sparse_shape'):
+            assert input_channels(network)[0] == 4
+    area = model.distiller.feature.alignment.area
+    assert area == (*RANGE[:2], *RANGE[3:5])
+    step(model)
+
+
+def test_nothing_is_changed_for_other_libraries(monkeypatch):
+    called = []
+    monkeypatch.setattr(mmdet3d_cpu, 'work_without_gpu', lambda: called.append(1))
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        before_building(tiny_segmentor())
+    assert not called
+    before_building(pointpillars())
+    before_building(dict(type='mmdet3d.VoxelNet'), 'mmdet3d')
+    assert len(called) == 2
+
+
+def test_nothing_is_changed_where_there_is_cuda(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(mmdet3d_cpu, 'replace_mmcv_ops', None)  # it would fail
+    mmdet3d_cpu.work_without_gpu.__wrapped__()
