@@ -11,7 +11,8 @@ from .checks import (
     accumulated,
     check_choice,
     check_floats,
-    check_integer,
+    check_integers,
+    check_number,
     check_same_device,
     check_tensor,
 )
@@ -113,7 +114,7 @@ def _footprints(boxes, scale):
         check_same_device(OP, boxes=boxes, scale=scale)
         half = half * scale.detach().to(boxes.dtype)[:, None]
     elif scale is not None:
-        half = half * check_floats(OP, 'scale', (scale,), 1)[0]
+        half = half * check_number(OP, 'scale', scale)
     half = half / 2
     where, yaw = boxes[:, :2], boxes[:, 6:7]
     proper = torch.cat([where, half, yaw], 1).isfinite().all(1, keepdim=True)
@@ -163,16 +164,14 @@ def boxes_to_bev_mask(boxes, point_cloud_range, grid_size, batch_index=None, bat
     if boxes.shape[1] < 7:
         raise ValueError(f'{OP}: boxes must have at least the columns x, y, z, dx, dy, dz, yaw, '
                          f'but their shape is {tuple(boxes.shape)}')
-    if not isinstance(grid_size, (list, tuple, torch.Size)) or len(grid_size) != 2:
-        raise ValueError(f'{OP}: grid_size must be two integers (X, Y), not {grid_size!r}')
+    grid_size = check_integers(OP, 'grid_size', grid_size, 'XY')
     bounds = check_floats(OP, 'point_cloud_range', point_cloud_range, 6)
     offset = 0.5 if at == 'center' else 0.
     positions = []
-    for axis, name in enumerate('XY'):
-        check_integer(OP, f'grid_size {name}', grid_size[axis])
+    for axis, name in enumerate('xy'):
         if not bounds[axis + 3] > bounds[axis]:
             raise ValueError(f'{OP}: point_cloud_range goes from {bounds[axis]} to '
-                             f'{bounds[axis + 3]} along {name.lower()}')
+                             f'{bounds[axis + 3]} along {name}')
         like = accumulated(boxes.new_empty(0))
         positions.append(_positions(bounds[axis], bounds[axis + 3], grid_size[axis], offset,
                                     like))

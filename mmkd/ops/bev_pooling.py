@@ -9,9 +9,11 @@ from .bev_pool_references import bev_pool_backward_reference, bev_pool_reference
 from .bev_ranks import check_like, find_starts, refuse_ranks
 from .checks import (
     INDEX,
-    check_integer,
+    INT64_MAX,
+    check_integers,
     check_same_device,
     check_tensor,
+    exceeds,
     values_are_checked,
 )
 from .reductions import segment_sum
@@ -184,16 +186,13 @@ def bev_pool_v2(depth, features, ranks_depth, ranks_feat, ranks_bev, bev_feat_sh
     check_tensor(op, 'depth', depth, ('B', 'N', 'D', 'H', 'W'))
     b, n, _, h, w = depth.shape
     check_tensor(op, 'features', features, (b, n, h, w, 'C'))
-    shape = tuple(bev_feat_shape.tolist() if isinstance(bev_feat_shape, Tensor)
-                  else bev_feat_shape)
-    if len(shape) != 5:
-        raise ValueError(f'{op}: bev_feat_shape must be (B, Z, Y, X, C), not {shape}')
-    for size in shape:
-        check_integer(op, 'bev_feat_shape', size, 0)
+    shape = check_integers(op, 'bev_feat_shape', bev_feat_shape, 'BZYXC', 0)
     if shape[0] != b or shape[4] != features.shape[-1]:
         raise ValueError(f'{op}: bev_feat_shape {shape} does not go with features '
                          f'{tuple(features.shape)}: B and C must be the same')
     cells = math.prod(shape[:4])
+    if exceeds(cells, INT64_MAX - 1):
+        raise ValueError(f'{op}: bev_feat_shape {shape} has more cells than int64 can number')
     check_tensor(op, 'ranks_bev', ranks_bev, ('K',), INDEX)
     check_tensor(op, 'interval_starts', interval_starts, ('M',), INDEX)
     for name, values, like in (('ranks_depth', ranks_depth, ranks_bev),

@@ -13,6 +13,9 @@ CHECKS = 'MMKD_OPS_CHECKS'
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 INDEX = (torch.int32, torch.int64)
 
+INT32_MAX = torch.iinfo(torch.int32).max
+INT64_MAX = torch.iinfo(torch.int64).max
+
 
 def accumulator(dtype):
     """What a sum over ``dtype`` is kept in: float32 for the half types."""
@@ -165,13 +168,38 @@ def check_ranges(op, *ranges, also=()):
     return found[2 * len(ranges):]
 
 
-def check_integer(op, name, value, least=1, most=None):
+def check_integer(op, name, value, least=1, most=INT64_MAX):
     """Refuse what is not an integer in [least, most]."""
     if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
-        raise ValueError(f'{op}: {name} must be an integer, not {value!r}')
-    if value < least or (most is not None and value > most):
-        bound = f'at least {least}' + (f' and at most {most}' if most is not None else '')
-        raise ValueError(f'{op}: {name} must be {bound}, not {value}')
+        raise ValueError(f'{op}: {name} must be an integer (int), not {value!r} '
+                         f'({type(value).__name__})')
+    if value < least or value > most:
+        bound = f'least {least}' if value < least else f'most {most}'
+        raise ValueError(f'{op}: {name} must be at {bound}, not {value}')
+
+
+def check_integers(op, name, values, axes, least=1):
+    """``values`` (a tensor or an array, too) as a tuple of integers of at least ``least``, one
+    for each letter of ``axes``."""
+    if hasattr(values, 'tolist'):
+        values = values.tolist()
+    if not isinstance(values, (list, tuple)) or len(values) != len(axes):
+        raise ValueError(f"{op}: {name} must be {len(axes)} integers ({', '.join(axes)}), not "
+                         f'{values!r}')
+    for axis, value in zip(axes, values, strict=True):
+        check_integer(op, f'{name} {axis}', value, least)
+    return tuple(values)
+
+
+def check_number(op, name, value):
+    """``value`` as a finite float."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not -math.inf < number < math.inf:
+        raise ValueError(f'{op}: {name} must be a finite number, not {value!r}')
+    return number
 
 
 def check_floats(op, name, values, count):

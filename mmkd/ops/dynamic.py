@@ -1,6 +1,4 @@
 """mmcv's DynamicScatter: reduce points that share integer voxel coordinates."""
-import math
-
 import torch
 from torch import nn
 
@@ -17,14 +15,6 @@ from .reductions import segment_max, segment_sum
 from .segments import unique_index
 
 
-def _check_cells(op, sizes):
-    """Refuse coordinates that are more cells than an int64 can number."""
-    found = check_ranges(op, also=sizes.unbind())
-    if math.prod(found) > INT64_MAX:
-        raise ValueError(f'{op}: coordinates up to {[s - 1 for s in found]} are more cells than '
-                         'an int64 can number')
-
-
 def index_of_coors(op, coors):
     """:func:`unique_index` of integer rows, and the (M, D) distinct rows in ascending order.
 
@@ -36,13 +26,16 @@ def index_of_coors(op, coors):
         # One row more, so that there is a largest coordinate where there may be no row.
         rows = torch.cat([wide, wide.new_zeros(1, wide.shape[1])])
     sizes = rows.amax(0).clamp(0, INT64_MAX - 1) + 1
+    # In float64, which a product of int64 does not overflow; 1024 is its last digit there.
+    numbered = sizes.double().prod() < INT64_MAX - 1024
     if values_are_checked():
-        _check_cells(op, sizes)
+        *found, right = check_ranges(op, also=[*sizes.unbind(), numbered.long()])
+        if not right:
+            raise ValueError(f'{op}: coordinates up to {[s - 1 for s in found]} are more cells '
+                             'than an int64 can number')
     keys = wide[:, 0]
     for column, size in zip(wide.unbind(1)[1:], sizes[1:].unbind(), strict=True):
         keys = keys * size + column
-    # In float64, which a product of int64 does not overflow; 1024 is its last digit there.
-    numbered = sizes.double().prod() < INT64_MAX - 1024
     unique, *parts = unique_index(torch.where((wide < 0).any(1) | ~numbered, -1, keys))
     columns = []
     for size in reversed(sizes.unbind()):

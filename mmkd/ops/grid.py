@@ -4,10 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from .checks import accumulated, check_floats, exceeds
-
-INT32_MAX = 2 ** 31 - 1
-INT64_MAX = 2 ** 63 - 1
+from .checks import INT32_MAX, INT64_MAX, accumulated, check_floats, exceeds
 
 
 class Grid(NamedTuple):

@@ -8,6 +8,7 @@ from .checks import (
     INDEX,
     accumulated,
     check_integer,
+    check_integers,
     check_same_device,
     check_tensor,
 )
@@ -92,14 +93,10 @@ def draw_gaussian_heatmap(centers, radii, labels, num_classes, grid_size, batch_
     check_tensor(op, 'radii', radii, (count,), (*FLOATING, *INDEX))
     check_tensor(op, 'labels', labels, (count,), INDEX)
     check_integer(op, 'num_classes', num_classes)
-    if not isinstance(grid_size, (list, tuple, torch.Size)) or len(grid_size) != 2:
-        raise ValueError(f'{op}: grid_size must be two integers (X, Y), not {grid_size!r}')
-    for name, cells in zip('XY', grid_size, strict=True):
-        check_integer(op, f'grid_size {name}', cells)
+    width, height = check_integers(op, 'grid_size', grid_size, 'XY')
     check_same_device(op, centers=centers, radii=radii, labels=labels)
     batch_index, batch_size = check_batch(op, 'centers', centers, batch_index, batch_size,
                                           ('labels', labels, -1, num_classes))
-    width, height = grid_size
     labels = labels.long()
     planes = torch.where((labels >= 0) & (labels < num_classes), labels, -1)
     if batch_index is not None:

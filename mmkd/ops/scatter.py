@@ -5,8 +5,8 @@ from .checks import (
     INDEX,
     accumulated,
     check_choice,
-    check_floats,
     check_integer,
+    check_number,
     check_ranges,
     check_same_device,
     check_tensor,
@@ -117,7 +117,7 @@ def segment_mean(features, ids, num_segments, eps=0.):
     """
     op = 'segment_mean'
     check_tensor(op, 'features', features, ('N', 'C'))
-    if check_floats(op, 'eps', (eps,), 1)[0] < 0:
+    if check_number(op, 'eps', eps) < 0:
         raise ValueError(f'{op}: eps must not be negative, but is {eps}')
     parts = as_segments(op, ids, features.shape[0], num_segments, 'ids', 'num_segments')
     check_same_device(op, features=features, ids=parts[0])

@@ -1,7 +1,7 @@
 """Blocks of voxels, and fixed-size samples of what lies in them."""
 import torch
 
-from .checks import INDEX, check_choice, check_integer, check_ranges, check_tensor
+from .checks import INDEX, check_choice, check_integer, check_integers, check_ranges, check_tensor
 from .grid import Grid
 from .segments import unique_index
 from .voxels import VoxelIndex, voxel_coors
@@ -30,10 +30,7 @@ def supervoxel_index(index, block, of='points'):
     check_choice(op, 'of', of, ('points', 'voxels'))
     if not isinstance(index, VoxelIndex):
         raise ValueError(f'{op}: index must be a VoxelIndex, not {type(index).__name__}')
-    if not isinstance(block, (list, tuple)) or len(block) != 3:
-        raise ValueError(f'{op}: block must be 3 integers (x, y, z), not {block!r}')
-    for size in block:
-        check_integer(op, 'block', size)
+    block = check_integers(op, 'block', block, 'xyz')
     b, z, y, x = voxel_coors(index.unique, list(index.grid.cells), True).long().unbind(1)
     cells = tuple(-(-n // size) for n, size in zip(index.grid.cells, block, strict=True))
     keys = ((b * cells[2] + z // block[2]) * cells[1] + y // block[1]) * cells[0] + x // block[0]

@@ -147,10 +147,21 @@ def test_ranks_out_of_range_are_skipped():
                 assert not pool(*(r.to(dtype) for r in ranks)).any()
 
 
-def test_coordinates_beyond_int64_make_no_voxel():
-    coors = torch.tensor([[2 ** 40, 1, 2 ** 40], [0, 0, 0]])
+@pytest.mark.parametrize('largest', [
+    (2 ** 40, 1, 2 ** 40), (2 ** 63 - 1,), (2 ** 63 - 2,), (2 ** 63 - 1025,), (0, 2 ** 63 - 1),
+    (2 ** 31, 2 ** 32 - 2), (2 ** 63 - 1,) * 9])
+def test_coordinates_beyond_int64_make_no_voxel(largest):
+    """They never vanish silently: what makes no voxel is what the checks refuse."""
+    coors = torch.tensor([largest, [0] * len(largest)])
     with pytest.raises(ValueError, match='more cells than an int64 can number'):
         dynamic_scatter(ROWS[:2], coors)
     with check_values(False):
         features, voxels = dynamic_scatter(ROWS[:2], coors)
-    assert features.shape == (0, 3) and voxels.shape == (0, 3)
+    assert features.shape == (0, 3) and voxels.shape == (0, len(largest))
+
+
+@pytest.mark.parametrize('largest', [(2 ** 62,), (2 ** 31 - 1, 2 ** 31 - 1), (0, 2 ** 62, 0)])
+def test_coordinates_just_within_int64_are_voxels(largest):
+    features, voxels = dynamic_scatter(ROWS[:2], torch.tensor([largest, [0] * len(largest)]))
+    assert voxels.tolist() == [[0] * len(largest), list(largest)]
+    assert same_bits(features, ROWS[:2].flip(0))

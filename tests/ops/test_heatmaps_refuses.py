@@ -18,7 +18,7 @@ ZEROS = torch.zeros(4, dtype=torch.int64)
     (dict(num_classes=0), 'num_classes must be at least 1'),
     (dict(grid_size=(3, 0)), 'grid_size Y must be at least 1'),
     (dict(grid_size=(3., 3)), 'grid_size X must be an integer'),
-    (dict(grid_size=3), 'two integers'),
+    (dict(grid_size=3), '2 integers'),
     (dict(batch_size=2), 'needs a batch_index'),
     (dict(batch_index=ZEROS[:1]), r'batch_index must have shape \(4\)'),
     (dict(batch_index=[0] * 4), 'batch_index must be a tensor'),
