@@ -18,7 +18,7 @@ import re
 import _common
 
 from mmkd.models.dry_run import DryRun
-from mmkd.models.layout import cells_of, metres_text
+from mmkd.models.layout import metres_text
 from mmkd.models.libraries import library_of
 from mmkd.models.teacher import build_model, named_teachers
 from mmkd.utils.configs import is_distiller, read_config
@@ -74,9 +74,9 @@ class Browsed:
         """None for rows, of RoIs, queries or voxels, which have none."""
         if x.ndim != 4 or x.shape[-1] == 1:
             return None
-        metres = self.run.layouts[name].range
-        if metres is not None:
-            return Metres(cells_of(metres, x)[0])
+        layout = self.run.layouts[name]
+        if layout.range is not None:
+            return Metres(layout.cell(x)[0])
         inputs, samples = self.run.batch
         several = isinstance(inputs, dict) and len(x) % len(samples) == 0  # a map for each camera
         is_map = self.run.size and (several or len(x) == len(samples))

@@ -193,8 +193,12 @@ def _data(contents, batch):
             + (f', {found.classes} classes' if found.classes else '')
             + ''.join(f'; {note}' for note in found.notes))
     inputs = batch.get('inputs') if isinstance(batch, dict) else None
-    if isinstance(inputs, (list, tuple)) and inputs and isinstance(inputs[0], torch.Tensor):
-        yield 'a batch', f"{len(inputs)} of {', '.join(dict.fromkeys(map(_shape, inputs)))}"
+    kinds = inputs if isinstance(inputs, dict) else {'': inputs}  # by modality
+    told = [f"{len(items)} {name + ' ' if name else ''}of {', '.join(dict.fromkeys(shapes))}"
+            for name, items in kinds.items() if isinstance(items, (list, tuple)) and items
+            and isinstance(items[0], torch.Tensor) and (shapes := [*map(_shape, items)])]
+    if told:
+        yield 'a batch', '; '.join(told)
 
 
 def _schedule(cfg, losses):

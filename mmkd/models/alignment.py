@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 
-from .layout import UNKNOWN, cells_of, metres_text
+from .layout import UNKNOWN, Layout, metres_text
 from .values import leaves
 
 #: ranges that differ by less, in metres, are the same
@@ -29,18 +29,18 @@ class Alignment:
 
     Attributes:
         area: The range of the compared maps.
-        student, teacher: The ranges of what is tapped.
+        student, teacher: The Layouts of what is tapped, with their ranges.
         names: side -> names of the taps that are such maps; None for the only one.
     """
     area: tuple
-    student: tuple
-    teacher: tuple
+    student: Layout
+    teacher: Layout
     names: dict
 
     @property
     def changes(self):
         """Whether the ranges differ."""
-        return not _close(self.student, self.teacher)
+        return not _close(self.student.range, self.teacher.range)
 
     def __call__(self, student, teacher):
         """Both sides, (B, C, Y', X') where they were maps seen from above."""
@@ -75,7 +75,7 @@ class Alignment:
         axes = []
         for axis, count in ((0, like.shape[-1]), (1, like.shape[-2])):
             start, stop = self.area[axis], self.area[axis + 2]
-            low, high = self.teacher[axis], self.teacher[axis + 2]
+            low, high = self.teacher.range[axis], self.teacher.end(value, axis)
             centers = start + (torch.arange(count, dtype=torch.float64) + .5) * (
                 (stop - start) / count)
             axes.append((2 * (centers - low) / (high - low) - 1).to(wide))
@@ -98,40 +98,41 @@ def align(layouts, student, teacher, where):
     Raises:
         ValueError: The ranges have less than a cell in common.
     """
-    names, ranges, unknown = {}, {}, []
+    names, known, unknown = {}, {}, []
     for side in ('student', 'teacher'):
         value = student if side == 'student' else teacher
         found = {name: layout for name, layout in layouts.get(side, {}).items() if layout.bev
                  and all(x.ndim == 4 for x in leaves(_of(value, name)))}
         names[side] = [name for name, layout in found.items() if layout.range is not None]
-        ranges[side] = next((layout.range for layout in found.values() if layout.range), None)
-        unknown += [side] if found and ranges[side] is None else []
-    if None in ranges.values():
-        if len(unknown) == 1 and any(ranges.values()):
+        known[side] = next((layout for layout in found.values() if layout.range), None)
+        unknown += [side] if found and known[side] is None else []
+    if None in known.values():
+        if len(unknown) == 1 and any(known.values()):
             print_log(f'{where}: the range of the {unknown[0]}\'s BEV maps is not known; they are '
                       'compared as if both sides covered the same metres', logger='current')
         return None
     maps = [x for name in names['student'] for x in leaves(_of(student, name))]
-    maps.sort(key=lambda x: cells_of(ranges['student'], x), reverse=True)
-    if _close(*ranges.values()):
-        return Alignment(ranges['student'], ranges['student'], ranges['teacher'], names)
-    told = (f"the student's BEV maps cover {metres_text(ranges['student'])}, the teacher's "
-            f"{metres_text(ranges['teacher'])}")
-    area = _common(*ranges.values())
+    mine, theirs = known['student'], known['teacher']
+    maps.sort(key=mine.cell, reverse=True)
+    if _close(mine.range, theirs.range):
+        return Alignment(mine.range, mine, theirs, names)
+    told = (f"the student's BEV maps cover {metres_text(mine.range)}, the teacher's "
+            f'{metres_text(theirs.range)}')
+    area = _common(mine.range, theirs.range)
     for x in maps:  # the coarsest first: its borders are borders of finer cells
-        area = _whole_cells(ranges['student'], x, area)
+        area = _whole_cells(mine, x, area)
         if area is None:
             raise ValueError(f'{told}: they have less than one cell of the student in common, so '
                              'there is nothing to compare. Take a teacher of the same place')
-    if not all(_close(_whole_cells(ranges['student'], x, area), area) for x in maps):
+    if not all(_close(_whole_cells(mine, x, area), area) for x in maps):
         raise ValueError(f'{told}, and the cells of the student\'s maps '
                          f"({', '.join(str(tuple(x.shape[-2:])) for x in maps)}) have no common "
                          'borders near the common area; tap maps of one size')
-    part = _size(area) / _size(ranges['student'])
+    part = _size(area) / _size(mine.range)
     print_log(f'{where}: {told}; compared is {metres_text(area)}, {part:.0%} of the student\'s, '
               "where the teacher's maps are read at the centers of the student's cells",
               logger='current')
-    return Alignment(area, ranges['student'], ranges['teacher'], names)
+    return Alignment(area, mine, theirs, names)
 
 
 def layouts_of(side_taps, known):
@@ -161,19 +162,20 @@ def _size(metres):
     return (metres[2] - metres[0]) * (metres[3] - metres[1])
 
 
-def _inside(metres, x, area):
+def _inside(layout, x, area):
     """((first, end) column, (first, end) row) of the cells of ``x`` that lie whole in ``area``."""
-    return [(max(math.ceil((area[axis] - metres[axis]) / cell - _WHOLE), 0),
-             min(math.floor((area[axis + 2] - metres[axis]) / cell + _WHOLE), x.shape[-1 - axis]))
-            for axis, cell in enumerate(cells_of(metres, x))]
+    low = layout.range
+    return [(max(math.ceil((area[axis] - low[axis]) / cell - _WHOLE), 0),
+             min(math.floor((area[axis + 2] - low[axis]) / cell + _WHOLE), x.shape[-1 - axis]))
+            for axis, cell in enumerate(layout.cell(x))]
 
 
-def _whole_cells(metres, x, area):
+def _whole_cells(layout, x, area):
     """The range of these cells; None if there are none."""
-    places = _inside(metres, x, area)
+    places = _inside(layout, x, area)
     if any(end <= first for first, end in places):
         return None
     (left, right), (low, high) = places
-    width, height = cells_of(metres, x)
-    return (metres[0] + left * width, metres[1] + low * height,
-            metres[0] + right * width, metres[1] + high * height)
+    (x_min, y_min, *_), (width, height) = layout.range, layout.cell(x)
+    return (x_min + left * width, y_min + low * height,
+            x_min + right * width, y_min + high * height)

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .layout import UNKNOWN, cells_of
+from .layout import UNKNOWN
 from .values import has_levels
 
 
@@ -98,7 +98,7 @@ def _kinds(values):
 
 def _strides(maps, size, layout):
     if layout.range is not None:
-        return [round(cells_of(layout.range, x)[0], 4) for x in maps]
+        return [round(layout.cell(x)[0], 4) for x in maps]
     return [max(round(size / x.shape[-1]), 1) if size else 1 for x in maps]
 
 

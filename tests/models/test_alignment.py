@@ -128,3 +128,27 @@ def test_layouts_of_taps_by_name():
     known = {'bev': Layout(True, WIDE)}
     assert layouts_of('bev', known) == {None: known['bev']}
     assert layouts_of(dict(a='bev', b=('x', 'y')), known) == dict(a=known['bev'], b=UNKNOWN)
+
+
+def test_cells_of_maps_that_strides_made():
+    """Waymo's 468 pillars of 0.32 m: 234, 117 and 59 cells, the last of which reach beyond."""
+    layout = Layout(True, (-74.88, -74.88, 74.88, 74.88), (468, 468))
+    for count, size in ((936, .16), (468, .32), (234, .64), (117, 1.28), (59, 2.56), (30, 5.12)):
+        x = torch.zeros(1, 1, count, 468)
+        assert layout.cell(x) == pytest.approx((.32, size))
+        assert layout.end(x, 0) == pytest.approx(74.88)
+        assert layout.end(x, 1) == pytest.approx(-74.88 + count * size)
+    # A map of another number of cells was resized: its cells divide the range.
+    assert layout.cell(torch.zeros(1, 1, 100, 100)) == pytest.approx((1.4976, 1.4976))
+
+
+def test_a_last_cell_that_reaches_beyond_moves_no_other():
+    one, other = (0., 0., 14., 14.), (-4., -4., 14., 14.)
+    layouts = dict(student={None: Layout(True, one, (14, 14))},
+                   teacher={None: Layout(True, other, (9, 9))})
+    # Cells of 2 m for the student; 5 of 4 m for the teacher, the last from 12 to 16 m.
+    student, teacher = coordinates(one, 7, 7), coordinates((-4., -4., 16., 16.), 5, 5)
+    alignment = align(layouts, student, teacher, 'term')
+    s, t = alignment(student, teacher)
+    assert alignment.area == one
+    torch.testing.assert_close(s, t, atol=1e-4, rtol=0)

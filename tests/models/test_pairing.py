@@ -117,8 +117,8 @@ def tasks(mine, theirs, by_class=True):
             1, -1, 4, 4) for task in groups]
 
     values = dict(student=maps(mine), teacher=maps(theirs))
-    layouts = seen_from_above(student=((0, 0, 8, 8), mine, by_class),
-                              teacher=((0, 0, 8, 8), theirs, by_class))
+    layouts = seen_from_above(student=((0, 0, 8, 8), None, mine, by_class),
+                              teacher=((0, 0, 8, 8), None, theirs, by_class))
     pairing = pair_levels(values, dict(student=None, teacher=None), 'all', layouts)
     assert pairing.strides == (2.,) * len(mine)
     return pairing.take('student', values['student']), pairing.take('teacher', values['teacher'])

@@ -90,6 +90,16 @@ def _told(model, head):
             for who, given in found if given is not None]
 
 
+def bev_grid(model):
+    """(X, Y) cells of the view transformer or the voxels, of which the maps are made, or None."""
+    for part in (view_transformer(model), getattr(model.data_preprocessor, 'voxel_layer', None)):
+        metres, size = (getattr(part, key, None) for key in ('point_cloud_range', 'voxel_size'))
+        if metres is not None and size is not None:
+            return tuple(max(round((float(metres[i + 3]) - float(metres[i])) / float(size[i])), 1)
+                         for i in (0, 1))
+    return None
+
+
 def task_classes(model):
     """The names of the classes of each task of a CenterHead; None for another head."""
     head = getattr(model, bev_parts(model).get('head', ''), None)
@@ -106,7 +116,7 @@ def layout(model, name, tap):
     tasks = task_classes(model) if name in ('heatmap', 'reg') else None
     if tasks is not None:
         tasks = tasks[slice(*tap.levels)]
-    return Layout(True, bev_range(model), tasks, name == 'heatmap')
+    return Layout(True, bev_range(model), bev_grid(model), tasks, name == 'heatmap')
 
 
 def _on_map(model, source):

@@ -19,6 +19,7 @@ from tests.detectors3d import (
     pointpillars,
 )
 from tests.helpers import build
+from tests.models.bev.rigs import tiny_model
 
 MODELS = dict(centerpoint=centerpoint, pointpillars=pointpillars, fcos3d=fcos3d)
 #: model -> name -> shapes, without the batch, of what it gives
@@ -51,11 +52,36 @@ def test_names(kind, training):
     assert 'Models that have it' in run.errors[lacking]
 
 
+#: of mmkd's own detectors on 6 cameras of 64 x 64 pixels, as (shape with the batch of 2)
+BEV = dict(bev=(2, 16, 48, 32), bev_backbone=[(2, 8, 48, 32), (2, 16, 24, 16)],
+           heatmap=[(2, 4, 48, 32), (2, 6, 48, 32)], reg=[(2, 10, 48, 32)] * 2)
+
+
+@pytest.mark.parametrize('training', [False, True])
+@pytest.mark.parametrize('frames, view', [
+    (1, {}), (2, {}), (2, dict(depth_supervision=dict(weight=3.))),
+    (1, dict(depth_net=dict(type='mmkd.DepthNet', mid_channels=8),
+             depth_supervision=dict(weight=3.)))])
+def test_names_of_camera_detectors(frames, view, training):
+    """Of two frames, those of images are this frame's: its three cameras come first."""
+    run = dry_run(build(tiny_model(frames, **view)), training)
+    images = 12 // frames
+    expected = dict(
+        BEV, bev_input=(2, 8 * frames, 48, 32), depth=(images, 20, 4, 4),
+        neck=[(images, 16, 4, 4)], backbone=[(images, 32, 4, 4), (images, 64, 2, 2)])
+    assert {name: [tuple(x.shape) for x in value] if isinstance(value, list)
+            else tuple(value.shape) for name, value in run.examples.items()} == expected
+    assert run.layouts['bev'].range == (-32., -48., 32., 48.) and run.layouts['depth'].range is None
+    assert not training or not run.untrained
+    torch.testing.assert_close(run.examples['depth'].sum(1), torch.ones(images, 4, 4))
+
+
 def test_layouts():
     run = dry_run(build(centerpoint()), False)
     seen = (*RANGE[:2], *RANGE[3:5])
     assert {name: run.layouts[name].range for name in run.examples} == dict(
         dict.fromkeys(('bev', 'bev_backbone', 'bev_input', 'heatmap', 'reg'), seen), voxels=None)
+    assert run.layouts['bev'].grid == (16, 16)
     assert run.layouts['heatmap'].tasks == run.layouts['reg'].tasks == TASKS
     assert run.layouts['heatmap'].by_class and not run.layouts['reg'].by_class
     paths = ['pts_backbone[1]', 'pts_neck.deblocks.0', 'pts_middle_encoder',
@@ -138,9 +164,11 @@ def test_points_have_as_many_numbers_as_the_encoder_wants(features):
 
 
 def test_what_a_model_reads():
+    camera = tiny_model()
+    both = centerpoint(img_backbone=camera['img_backbone'])
     reads = [library_of(model).reads(model) for model in map(build, (
-        centerpoint(), pointpillars(), fcos3d()))]
-    assert reads == [('points',), ('points',), ('imgs',)]
+        centerpoint(), pointpillars(), fcos3d(), camera, both))]
+    assert reads == [('points',), ('points',), ('imgs',), ('imgs',), ('points', 'imgs')]
 
 
 def test_missing_modalities_and_empty_sweeps_are_told():
