@@ -79,10 +79,10 @@ def result_problems(result):
         metric = metric_of(result)
     except ValueError as error:
         return [str(error)]
-    numbers, ours = result['Metrics'], result.get('Ours')
-    # A source may give no number for its teacher.
-    lines = [f'{key!r} is not a number' for key in metric.published
-             if not isinstance(numbers.get(key), float)
+    numbers, ours = result.get('Metrics') or {}, result.get('Ours')
+    # A source may give no number for its teacher, and there may be none at all.
+    lines = [f'{key!r} is not a number' for key in metric.published if numbers
+             and not isinstance(numbers.get(key), float)
              and (key != metric.published[0] or key in numbers)]
     if ours == NOT_RUN:
         return lines
@@ -154,7 +154,8 @@ def derive(path, root):
 _DATA = dict(CityscapesDataset=['Cityscapes'], CocoDataset=['COCO'],
              PascalVOCDataset=['Pascal VOC 2012', 'Pascal VOC 2012 + Aug'],
              VOCDataset=['Pascal VOC 2007', 'Pascal VOC 2007 + 2012'],
-             NuScenesDataset=['nuScenes'], NuScenesSequenceDataset=['nuScenes'])
+             NuScenesDataset=['nuScenes'], NuScenesSequenceDataset=['nuScenes'],
+             KittiDataset=['KITTI'])
 
 
 def _data_name(dataset):
@@ -209,9 +210,13 @@ def _zoo_results(package, folder, weights):
     raise ValueError(f"{weights!r} is none of the weights in {package}'s metafile of {folder!r}")
 
 
+_ZOO_NAMES = {('nuScenes', 'mAP'): 'nuScenes mAP', ('KITTI', 'AP'): 'KITTI 3D AP',
+              ('KITTI', 'mAP'): 'KITTI 3D AP'}
+
+
 def _known_as(name, result):
     """A zoo's name of a metric, in ours: nuScenes' mAP is another one than Pascal VOC's."""
-    return 'nuScenes mAP' if (name, result.get('Dataset')) == ('mAP', 'nuScenes') else name
+    return _ZOO_NAMES.get((result.get('Dataset'), name), name)
 
 
 def _student(path, root):

@@ -38,15 +38,20 @@ METRICS = {metric.name: metric for metric in (
     Metric('mask AP', 'coco/segm_mAP', 100, 1),
     Metric('mAP', 'pascal_voc/mAP', 100, 2),
     Metric('nuScenes mAP', 'NuScenes metric/pred_instances_3d_NuScenes/mAP', 100, 1),
-    Metric('NDS', 'NuScenes metric/pred_instances_3d_NuScenes/NDS', 100, 1))}
+    Metric('NDS', 'NuScenes metric/pred_instances_3d_NuScenes/NDS', 100, 1),
+    Metric('KITTI 3D AP', 'Kitti metric/pred_instances_3d/KITTI/Overall_3D_AP11_moderate', 1, 2),
+    Metric('Waymo L2 mAPH', 'Waymo metric/Overall/L2 mAPH', 100, 2))}
 
 
 def metric_of(result):
-    """The measure of one entry of ``Results`` in a metafile.
+    """The measure of one entry of ``Results`` in a metafile: that of its published number, or
+    its ``Metric`` where nothing is published.
 
     Raises:
         ValueError: It publishes a number in none, or in several.
     """
+    if result.get('Metric') in METRICS and not result.get('Metrics'):
+        return METRICS[result['Metric']]
     found = [metric for metric in METRICS.values()
              if metric.published[-1] in (result.get('Metrics') or {})]
     if len(found) != 1:

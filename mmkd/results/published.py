@@ -101,6 +101,8 @@ def problems(configs, models, name, survey=None):
 
 def _compare(rows, path, model, result):
     """Take the row that a result is of out of ``rows``; what does not agree, one line each."""
+    if not result.get('Metrics'):
+        return []  # nothing is published for it
     task = path.split('/')[1]
     metric, source = metric_of(result), result.get('Source') or {}
     where, file = f'{path}: {model}', f'configs/{task}/{FILES[task]}'

@@ -51,13 +51,14 @@ def results_table(meta, left_out=()):
             if note not in notes:
                 notes.append(note)
         marks = [str(notes.index(note) + 1) for note in result.get('Notes', [])]
-        numbers = [result['Metrics'].get(key) for key in metric.published]
+        numbers = [(result.get('Metrics') or {}).get(key) for key in metric.published]
+        source = result.get('Source')
         zoo = model['Metadata']['Teacher'].get('Metrics', {})
         rows.append([
             f"[{short_name(model['Name'])}]({os.path.basename(model['Config'])})",
             result['Dataset'],
             *([metric.name] if several else []),
-            f"{result['Source']['Teacher']} → {result['Source']['Student']}",
+            f"{source['Teacher']} → {source['Student']}" if source else '-',
             *_numbers(metric, numbers),
             metric.text(zoo.get(metric.name)) or '-',
             ours(result),
@@ -76,9 +77,9 @@ def results_table(meta, left_out=()):
 
 
 def _numbers(metric, numbers):
-    """Teacher, student, distilled and gain, as text."""
+    """Teacher, student, distilled and gain, as text; '-' where nothing is published."""
     return [*(metric.text(number) or '-' for number in numbers),
-            f'{numbers[2] - numbers[1]:+.{metric.digits}f}']
+            '-' if numbers[2] is None else f'{numbers[2] - numbers[1]:+.{metric.digits}f}']
 
 
 def ours(result):

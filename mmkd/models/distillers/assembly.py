@@ -21,7 +21,7 @@ from ..taps import split_levels
 from ..teacher import build_teacher, named_teachers
 from ..terms import Term, TermSpec
 from ..values import map_leaves, shapes
-from .init_student import inheritance, source_of_student
+from .init_student import Heritage, plan_heritage
 
 
 @dataclass
@@ -30,8 +30,7 @@ class Assembly:
 
     ``counts`` and ``clone`` are for the student's Recorder, ``shared`` has the student's taps
     that the teachers' forwards use, by name, ``extras`` is what losses may ask for,
-    ``first_step`` looks at each term once, ``heir_of`` is the name of the teacher whose neck and
-    head the student starts from, or None.
+    ``first_step`` looks at each term once, ``heritage`` is what the student starts from, or None.
     """
     student: nn.Module
     teachers: dict
@@ -41,7 +40,7 @@ class Assembly:
     shared: dict
     extras: dict
     first_step: FirstStep
-    heir_of: str | None
+    heritage: Heritage | None
 
 
 def assemble(student, data_preprocessor, teacher, distillations, student_loss=True,
@@ -54,7 +53,7 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
         teacher (dict): One teacher, or several by name.
         distillations (dict): name -> term.
         student_loss (bool): Whether training computes the student's own losses.
-        init_student (bool | str): See OfflineDistiller.
+        init_student (bool | str | dict): See OfflineDistiller.
 
     Raises:
         ValueError: Lists everything that was found wrong.
@@ -80,9 +79,7 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
         terms = [mistakes.catch(f'{spec.where}: ', _build_term, spec, runs, student, library,
                                 teachers)
                  for spec in specs]
-        heir_of = mistakes.catch('', source_of_student, init_student, teachers)
-        if heir_of is not None and student is not None:
-            mistakes.catch('', inheritance, student, teachers[heir_of])
+        heritage = mistakes.catch('', plan_heritage, init_student, student, teachers, runs)
     mistakes.raise_any(DISTILLATION)
     for teacher in teachers.values():
         print_log(str(teacher), logger='current')
@@ -91,7 +88,7 @@ def assemble(student, data_preprocessor, teacher, distillations, student_loss=Tr
     shared = {name: run.taps[name] for name in _shared(library, specs, student)
               if name in run.taps}
     return Assembly(student, teachers, terms, _counts(run, specs, 'student', None), run.clone,
-                    shared, library.EXTRAS, first_step, heir_of)
+                    shared, library.EXTRAS, first_step, heritage)
 
 
 def build_student(student, data_preprocessor, **others):

@@ -34,9 +34,12 @@ class OfflineDistiller(BaseModel):
         data_preprocessor (dict, optional): For a student that has none of its own.
         student_loss (bool): False: only the teachers teach. The student's own losses are not
             computed, and the batches need no annotations; images alone are enough.
-        init_student (bool | str): True (or a teacher's name): before training, all of the
+        init_student (bool | str | dict): True (or a teacher's name): before training, all of the
             student outside its backbone whose name and shape the teacher has starts as the
-            teacher's, as published for FGD, MGD and PGD.
+            teacher's, as published for FGD, MGD and PGD. ``dict(keep='first')`` (and
+            ``teacher='name'``): all of a narrower student starts as the first channels of the
+            teacher's layers, with ``keep='bn_scale'`` as those whose norm has the largest absolute
+            scale, as published for SparseKD.
 
     Raises:
         ValueError: Anything that would fail, or do nothing, during training; one
@@ -69,7 +72,7 @@ class OfflineDistiller(BaseModel):
         self.distiller = nn.ModuleDict({term.spec.name: term for term in plan.terms})
         #: names that are logged and never part of the sum
         self._weights = {f'weight_{term.spec.name}' for term in plan.terms if term.spec.changes}
-        self._first_step, self._heir_of = plan.first_step, plan.heir_of
+        self._first_step, self._heritage = plan.first_step, plan.heritage
         self._inherit()
         if not student_loss:
             allow_bare_images(student.data_preprocessor, library_of(student).bare_samples)
@@ -106,8 +109,8 @@ class OfflineDistiller(BaseModel):
         return self
 
     def _inherit(self):
-        if self._heir_of is not None:
-            inherit(self.student, self.teachers[self._heir_of])
+        if self._heritage is not None:
+            inherit(self.student, self.teachers[self._heritage.teacher], self._heritage)
 
     def init_weights(self):
         self.student.init_weights()

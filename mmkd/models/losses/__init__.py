@@ -1,5 +1,5 @@
 """Distillation losses: one method, one file, one class."""
-from .bev import BEVDistillDenseLoss, BEVDistillRelationLoss
+from .bev import BEVDistillDenseLoss, BEVDistillRelationLoss, SparseKDLoss
 from .box import BCKDLoss, CrossKDLoss, LDLoss
 from .feature import (
     ATLoss,
@@ -23,5 +23,5 @@ __all__ = [
     'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'BEVDistillDenseLoss', 'BEVDistillRelationLoss',
     'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CrossKDLoss', 'CWDLoss', 'DeFeatLoss',
     'DeFeatRoILoss', 'DISTLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss', 'FRSLoss',
-    'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
+    'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss', 'SparseKDLoss'
 ]

@@ -160,7 +160,7 @@ ENTRIES = {
                              lambda channels: dict(teacher_channels=channels), labels_for),
 }
 #: losses that compare no maps, or need a head -> the test file that has their properties instead
-ELSEWHERE = {'DeFeatRoILoss': 'test_defeat_roi.py',
+ELSEWHERE = {'DeFeatRoILoss': 'test_defeat_roi.py', 'SparseKDLoss': 'test_sparsekd.py',
              **dict.fromkeys(('BCKDLoss', 'CrossKDLoss', 'LDLoss'), 'test_box_losses.py')}
 REGISTERED = sorted(name for name, cls in MODELS.module_dict.items()
                     if cls.__module__.startswith('mmkd.models.losses'))

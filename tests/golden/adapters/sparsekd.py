@@ -1,0 +1,43 @@
+"""SparseKD's logits of one task of a CenterHead, in the settings of the released configs.
+
+The student's heatmap is recorded as probabilities, the teacher's as logits; boxes are drawn and
+numbered on the teacher's grid.
+"""
+import torch
+
+from mmkd.models.losses.bev.sparsekd import SparseKDLoss
+from tests.golden.case import Outcome
+from tests.golden.files import CaseError
+from tests.golden.layouts import BareArrays
+
+BRANCHES = ('center', 'center_z', 'dim', 'rot', 'vel')
+SIDES = dict(student='Q P', teacher='Y X')
+ARRAYS = BareArrays(
+    given={'student_hm': 'float B K Q P', 'teacher_hm_logits': 'float B K Y X',
+           'gt_heatmap': 'float B K Y X', 'inds': 'int B N', 'masks': 'int B N',
+           **{f'{side}_reg.{branch}': f'float? B {branch.replace("_", "")} {size}'
+              for side, size in SIDES.items() for branch in BRANCHES}},
+    expected=dict.fromkeys(('loss_total', 'loss_hm', 'loss_reg'), 'float'),
+    gradients=('student_hm', *(f'student_reg.{branch}' for branch in BRANCHES)),
+    loss='loss_total')
+RELEASED = dict(hm_type='MSE', thresh=0., fg_mask=True, soft_mask=True,
+                align='teacher, bilinear')
+
+
+def run(case):
+    args = case.arguments(hm_weight=10., reg_weight=0.2, code_weights=None, **RELEASED)
+    other = [key for key, value in RELEASED.items() if args[key] != value]
+    if other or set(args['code_weights'] or ()) - {1}:
+        raise CaseError(f"{case.name}: {', '.join(other) or 'code_weights'} must be as released: "
+                        f'{RELEASED}, code_weights 1')
+    teacher = case.input('teacher_hm_logits').sigmoid().clamp(1e-4, 1 - 1e-4)
+    heatmap = args['hm_weight'] * SparseKDLoss.heatmap(
+        case.input('student_hm'), teacher, case.input('gt_heatmap'))
+    student, teacher = (torch.cat([case.input(f'{side}_reg.{branch}') for branch in BRANCHES
+                                   if f'{side}_reg.{branch}' in case.inputs], 1)
+                        for side in SIDES)
+    reg = student.sum() * 0
+    if args['reg_weight'] and student.shape == teacher.shape:
+        reg = args['reg_weight'] * SparseKDLoss.regression(
+            student, teacher, case.input('inds'), case.input('masks'))
+    return Outcome({'loss_total': heatmap + reg}, {'loss_hm': heatmap, 'loss_reg': reg})
