@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmkd.ops import build, has_kernel, library
+from mmkd.ops import build, has_kernel, knn, library, scatter_points
+
+from .common import DEVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,3 +72,13 @@ def test_cuda_is_compiled_at_the_import_only_where_a_gpu_is(monkeypatch, gpus, k
     monkeypatch.setattr(torch.version, 'cuda', '13.0')
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
     assert [kind for kind, _ in library.wanted_libraries('')] == kinds
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('call', [
+    lambda x: scatter_points(x, torch.zeros(2, dtype=torch.int64, device=x.device), 'sum', 2 ** 44),
+    lambda x: knn(x, x, 2 ** 42)])
+def test_memory_that_runs_out_is_called_so(device, call):
+    with pytest.raises(RuntimeError, match='memory') as error:
+        call(torch.ones(2, 3, device=device))
+    assert 'API call failed' not in str(error.value)

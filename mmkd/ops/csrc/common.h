@@ -2,6 +2,8 @@
 // Only torch's stable headers are included, so one build serves torch 2.10 and newer.
 #pragma once
 
+#include "torch_errors.h"
+
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -30,9 +32,8 @@ using torch::headeronly::Half;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Throws what the parts say together, if `good` is false. Not STD_TORCH_CHECK: that writes with an
-// ostringstream, of which libc10 exports a part of its own, and where g++ is newer than the one
-// that torch was built with the two together crash (seen with g++ 13 and torch 2.11).
+// Throws what the parts say together, if `good` is false. Not STD_TORCH_CHECK, which writes with an
+// ostringstream: see torch_errors.h.
 inline std::string text_of(const char* part) { return part; }
 inline std::string text_of(int64_t part) { return std::to_string(part); }
 template <class... Parts>
