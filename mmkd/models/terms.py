@@ -96,7 +96,10 @@ class Term(nn.Module):
             known.append('stride' if self.by_level else 'strides')
         if self.alignment is not None:
             known.append('bev_range')
-        parameters = list(inspect.signature(self.one_loss.forward).parameters.values())[2:]
+        # What its settings make unnecessary, a loss says itself.
+        unused = getattr(self.one_loss, 'unused_extras', ())
+        parameters = [p for p in inspect.signature(self.one_loss.forward).parameters.values()
+                      if p.name not in unused][2:]
         for p in parameters:
             if p.name not in known and p.default is p.empty and p.kind not in (
                     p.VAR_POSITIONAL, p.VAR_KEYWORD):

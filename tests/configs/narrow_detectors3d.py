@@ -41,6 +41,8 @@ def _bev(backbone, neck):
 def _head(head, neck):
     head.update(in_channels=sum(neck.out_channels), share_conv_channel=8)
     head.separate_head.head_conv = 8
+    if 'dcn_config' in head.separate_head:
+        head.separate_head.dcn_config.update(in_channels=8, out_channels=8)
 
 
 def _less(channels):

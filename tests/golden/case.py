@@ -58,7 +58,7 @@ class Case:
         path = Path(path)
         info, arrays = read_json(path), read_npz(path.with_suffix('.npz'))
         self.name = name or path.stem
-        self.source = str(info.get('source', ''))
+        self.info, self.source = info, str(info.get('source', ''))
         self.args, recorded, arrays = read_layout(self.name, info, arrays, bare)
         self.dtype = dtype or recorded
         self.expected = {key: value for key, value in arrays.items() if key.startswith(EXPECTED)}

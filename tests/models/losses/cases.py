@@ -148,6 +148,12 @@ ENTRIES = {
         [dict(T=0.5, mid_channels=4, num_points=6)],
         lambda channels: dict(student_channels=channels, teacher_channels=channels),
         taps=with_heatmaps, identical='any'),
+    # its convolution of the mean map is trained; the student's attention is a constant to the
+    # gradient: at a high temperature it is one
+    'DistillBEVLoss': Entry(
+        [{}, dict(spatial_mask=False, channel_mask=False, scale_mask='separate_gt'),
+         dict(spatial_attention='teacher_student', spatial_t=1e9, context_length=1.,
+              context_weight=.5)], others=boxes_3d_for, identical='any'),
     'FRSLoss': Entry([dict(feat_weight=0.1, cls_weight=0.2)], identical='minimum',
                      taps=lambda x: dict(feature=x, cls=x)),
     # its attention is a constant to the gradient: at a high temperature it is one

@@ -1,0 +1,16 @@
+_base_ = [
+    '../../_base_/students/bevdepth4d-r50_8xb8-24e_nus-256x704_points.py',
+    '../../_base_/recipes/det3d/distillbev.py'
+]
+model = dict(
+    _delete_=True,
+    type='mmkd.OfflineDistiller',
+    student={{_base_.model}},
+    distillations={{_base_.distillations}},
+    teacher=dict(
+        config='mmdet3d::centerpoint/'
+        'centerpoint_pillar02_second_secfpn_head-dcn_8xb4-cyclic-20e_nus-3d.py',
+        checkpoint='https://download.openmmlab.com/mmdetection3d/v1.0.0_models/centerpoint/'
+        'centerpoint_02pillar_second_secfpn_dcn_4x8_cyclic_20e_nus/centerpoint_02pillar_'
+        'second_secfpn_dcn_4x8_cyclic_20e_nus_20220811_045458-808e69ad.pth'))
+custom_hooks = [dict(type='mmkd.ExactResumeHook')]
