@@ -224,7 +224,7 @@ def test_what_is_refused_when_it_is_built(options, message):
 
 def test_what_is_refused_in_a_step():
     student, teacher = maps()
-    with pytest.raises(ValueError, match='maps of 2 samples, boxes of 1'):
+    with pytest.raises(ValueError, match='boxes_3d must be 2 tensors'):
         built()(student, teacher, boxes_of('none'), METRES)
     with pytest.raises(ValueError, match='the student has no feature, heatmap'):
         built(fp_as_foreground='teacher')(student, teacher, boxes_of('none', 'none'), METRES)

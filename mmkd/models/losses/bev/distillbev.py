@@ -20,6 +20,7 @@ from .distillbev_regions import (
     false_positives,
     share_of,
 )
+from .footprints import check_boxes
 
 
 @MODELS.register_module()
@@ -151,9 +152,7 @@ class DistillBEVLoss(nn.Module):
             heatmaps = gt_heatmaps, teacher['heatmap'], student['heatmap']
         student, teacher = (x['feature'] if isinstance(x, dict) else x for x in (student, teacher))
         check_maps('DistillBEVLoss', student, teacher, same_channels=True)
-        if len(boxes_3d) != len(student):
-            raise ValueError(f'DistillBEVLoss: maps of {len(student)} samples, boxes of '
-                             f'{len(boxes_3d)}: both must come from the same images or points')
+        check_boxes('DistillBEVLoss', boxes_3d, len(student))
         empty = empty_loss(student, teacher)
         if empty is not None:
             return dict.fromkeys(self.weights, empty)
