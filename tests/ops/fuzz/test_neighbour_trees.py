@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmkd.ops.neighbours import ball_query_reference, knn_reference
+from mmkd.ops.neighbours import ball_query, ball_query_reference, knn, knn_reference, three_nn
 
 from ..common import DEVICES, FUZZ, same_bits, threads
 
@@ -112,3 +112,93 @@ def test_a_radius_at_the_distance_of_a_point(steps):
     out = torch.ops.mmkd.ball_query(centers, points, 0., float(limit), 5000)
     hits = (square < limit).nonzero()[:, 0].int()
     assert 0 < len(hits) < 5000 and torch.equal(out[0, 7, :len(hits)], hits)
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('n', [128, 129, 511, 513, 2049, 2080, 2111, 4095, 4097, 8193])
+def test_every_point_finds_itself(device, dtype, n):
+    """No point is lost where a leaf, a block, a run or a range ends."""
+    points = cloud('uniform', 1, n, n).to(device, dtype)
+    who = torch.arange(n, device=device).repeat(1 + 384 // n)
+    indices, squares = torch.ops.mmkd.knn(points[:, who], points, 1, None, None)
+    assert torch.equal(indices[0, :, 0], who) and (squares == 0).all()
+    out = torch.ops.mmkd.ball_query(points[:, who], points, 0., 1e-12, 2)
+    assert torch.equal(out[0], who.int()[:, None].expand(-1, 2))
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('k', [1, 5, 40])
+def test_of_points_in_one_place_the_first(device, dtype, k):
+    """Copies of few places, far apart in the indices: ties by index alone, in every leaf."""
+    g = torch.Generator().manual_seed(k)
+    places = torch.randint(0, 9, (1, 40, 3), generator=g).to(device, dtype).unique(dim=1)
+    m = places.shape[1]
+    points = places[:, torch.arange(4000, device=device) % m]
+    who = torch.arange(1200, device=device) % m
+    first = who[:, None] + m * torch.arange(k, device=device)
+    indices, squares = torch.ops.mmkd.knn(places[:, who], points, k, None, None)
+    assert torch.equal(indices[0], first) and (squares == 0).all()
+    out = torch.ops.mmkd.ball_query(places[:, who], points, 0., .5, k)
+    assert torch.equal(out[0], first.int())
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_corners_of_a_cell(device, dtype):
+    """As far from the middle: a box counts whose edge is exactly as far as the worst so far."""
+    side = torch.arange(16, dtype=dtype)
+    points = torch.cartesian_prod(side, side, side)
+    shuffle = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))
+    middle = torch.cartesian_prod(side[:-1], side[:-1], side[:-1])[::2] + .5
+    place = torch.empty_like(shuffle)
+    place[shuffle] = torch.arange(len(points))
+    low = (middle - .5).long()
+    corners = low[:, None] + torch.cartesian_prod(*[torch.arange(2)] * 3)
+    corners = place[(corners * torch.tensor([256, 16, 1])).sum(-1)].sort().values
+    query, points = middle[None].to(device), points[None, shuffle].to(device)
+    indices, squares = torch.ops.mmkd.knn(query, points, 5, None, None)
+    assert torch.equal(indices[0].cpu(), corners[:, :5]) and (squares == .75).all()
+    limit = float(torch.nextafter(torch.tensor(.75, dtype=dtype), torch.tensor(1., dtype=dtype)))
+    out = torch.ops.mmkd.ball_query(query, points, .75, limit, 8)
+    assert torch.equal(out[0].cpu(), corners.int())
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('k', [1, 3, 64])
+@pytest.mark.parametrize('every', [1, 2, 20])
+def test_some_queries_as_far_from_all_points(device, k, every):
+    """A tree does not help these: they, and others where they are many, compare all points."""
+    points = cloud('sphere', 1, 6000, k)
+    query = cloud('sphere', 1, 500, k + 1)
+    query[:, ::every] = 0
+    results = torch.ops.mmkd.knn(query.to(device), points.to(device), k, None, None)
+    for a, expected in zip(results, knn_reference(query, points, k, None, None), strict=True):
+        assert same_bits(a.cpu(), expected)
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('samples', [1, 16, 300])
+@pytest.mark.parametrize('radius', [.03, .1, .3, 2.])
+@pytest.mark.parametrize('far', [100, 512, 600, 3000])
+def test_balls_that_begin_to_hit_late(device, samples, radius, far):
+    points = cloud('uniform', 1, 5000, far)
+    points[:, :far] += 100
+    centers = cloud('uniform', 1, 1100, samples)
+    out = torch.ops.mmkd.ball_query(centers.to(device), points.to(device), 0., radius ** 2, samples)
+    assert same_bits(out.cpu(), ball_query_reference(centers, points, 0., radius ** 2, samples))
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_types(device, dtype):
+    points = cloud('uniform', 1, 3000, 5).to(device, dtype)  # many in one place
+    query = cloud('uniform', 1, 1500, 6).to(device, dtype)
+    near, squares = knn_reference(query.float(), points.float(), 3, None, None)
+    indices, distances = knn(query, points, 3)
+    assert torch.equal(indices, near) and same_bits(distances, squares)
+    assert torch.equal(three_nn(query, points)[1], near.int())
+    square = float(torch.tensor(.04).square())
+    assert same_bits(ball_query(0, .04, 8, points, query),
+                     ball_query_reference(query.float(), points.float(), 0., square, 8))

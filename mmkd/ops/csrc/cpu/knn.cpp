@@ -1,9 +1,6 @@
-// knn on the CPU: a tree in three dimensions. In others blocks of points against a few queries at
-// a time, so that both stay in the cache; each query keeps the candidates below its k-th distance
-// so far.
-#include <algorithm>
-#include <utility>
-
+// knn on the CPU: a tree in three dimensions. In others, and for queries that a tree does not help,
+// blocks of points against a few queries at a time, so that both stay in the cache; each query
+// keeps the candidates below its k-th distance so far.
 #include "knn_tree.h"
 
 namespace mmkd {
@@ -38,72 +35,37 @@ MMKD_INLINE void distances_of(const T* const (&query)[kRows], const T* points,
     }
 }
 
-// Whether any value of a block is below the limit; few blocks have one.
-template <int kBytes, class T>
-MMKD_INLINE bool any_below(const T* values, T limit) {
-  using P = Pack<T, kBytes>;
-  using Bits = typename Pack<long long, kBytes>::type;
-  Bits below = {};
-  for (int at = 0; at < kLanes<T>; at += P::size) below |= (Bits)(P::at(values + at) < limit);
-  long long any = 0;
-  for (int l = 0; l < kBytes / 8; ++l) any |= below[l];
-  return any != 0;
-}
-
-// Appends the points closer than `limit`, in their order; returns how many there are now.
-template <int kBytes, class C, class Item, class T>
+// Appends the points at most as far as `limit`, in their order; returns how many there are now.
+template <int kBytes, class T, class Item>
 MMKD_INLINE int64_t append(const T* distances, int64_t count, T limit, int64_t first,
                            Item* items, int64_t size) {
-  constexpr int lanes = kLanes<T>;
-  for (int64_t at = 0; at < count; at += lanes) {
-    if (!any_below<kBytes>(distances + at, limit)) continue;
-    for (int l = 0; l < lanes; ++l) {
-      items[size] = C::make(distances[at + l], first + at + l);
-      size += distances[at + l] < limit;
+  for (int64_t at = 0; at < count; at += kLanes<T>) {
+    if (!any_at_most<kBytes>(distances + at, limit)) continue;
+    for (int64_t l = at; l < at + kLanes<T>; ++l) {
+      items[size] = Candidate<T>::make(distances[l], first + l);
+      size += distances[l] <= limit;
     }
   }
   return size;
 }
 
-using PairItem = std::pair<double, int64_t>;
-
-#define DISTANCES(T, Candidate, Item, kBytes, VERSION)                                         \
+#define DISTANCES(T, kBytes, VERSION)                                                          \
   VERSION void distances(const T* const (&query)[kRows], const T* points, int64_t channels,    \
                          int64_t blocks, T* out, int64_t stride) {                             \
     distances_of<kBytes>(query, points, channels, blocks, out, stride);                        \
   }                                                                                            \
-  VERSION int64_t append_below(const T* distances, int64_t count, T limit, int64_t first,      \
-                               Item* items, int64_t size) {                                    \
-    return append<kBytes, Candidate>(distances, count, limit, first, items, size);             \
+  VERSION int64_t append_close(const T* distances, int64_t count, T limit, int64_t first,      \
+                               Candidate<T>::Item* items, int64_t size) {                      \
+    return append<kBytes>(distances, count, limit, first, items, size);                        \
   }
-#define FOR_FLOAT(kBytes, VERSION) DISTANCES(float, PackedCandidate, int64_t, kBytes, VERSION)
-#define FOR_DOUBLE(kBytes, VERSION) DISTANCES(double, PairCandidate, PairItem, kBytes, VERSION)
-MMKD_VERSIONS(FOR_FLOAT)
-MMKD_VERSIONS(FOR_DOUBLE)
-
-// The points of one sample in blocks of kLanes; the last is filled up with NaN, which is near
-// nothing.
-template <class T>
-void into_blocks(const T* points, int64_t n, int64_t channels, T* blocks) {
-  constexpr int lanes = kLanes<T>;
-  for_each((n + lanes - 1) / lanes, std::max<int64_t>(1, 16384 / (channels * lanes + 1)),
-           [&](int64_t b) {
-    T* block = blocks + b * channels * lanes;
-    for (int64_t l = 0; l < lanes; ++l) {
-      const int64_t p = b * lanes + l;
-      for (int64_t c = 0; c < channels; ++c)
-        block[c * lanes + l] = p < n ? points[p * channels + c]
-                                     : std::numeric_limits<T>::quiet_NaN();
-    }
-  });
-}
+#define BOTH(kBytes, VERSION) DISTANCES(float, kBytes, VERSION) DISTANCES(double, kBytes, VERSION)
+MMKD_VERSIONS(BOTH)
 
 // The nearest so far of each of a group of queries.
-template <class C>
+template <class T>
 class Nearest {
  public:
-  using T = typename C::Distance;
-  using Item = decltype(C::make(T(0), 0));
+  using Item = typename Candidate<T>::Item;
 
   // `block`: most points that are added at once.
   Nearest(int64_t k, int64_t block)
@@ -112,25 +74,26 @@ class Nearest {
 
   void start() {
     std::fill(sizes_, sizes_ + kGroup, 0);
-    std::fill(limits_, limits_ + kGroup, std::numeric_limits<T>::infinity());
+    std::fill(limits_, limits_ + kGroup, std::numeric_limits<T>::max());
   }
 
   void add(int64_t query, const T* distances, int64_t count, int64_t first) {
     Item* items = items_.get() + query * capacity_;
-    sizes_[query] = append_below(distances, count, limits_[query], first, items, sizes_[query]);
+    sizes_[query] = append_close(distances, count, limits_[query], first, items, sizes_[query]);
     if (sizes_[query] < full_) return;
     std::nth_element(items, items + k_ - 1, items + sizes_[query]);
     sizes_[query] = k_;
     // Points to come have larger indices, so that one as far as the k-th is no neighbour.
     int64_t index;
-    C::read(items[k_ - 1], index, limits_[query]);
+    Candidate<T>::read(items[k_ - 1], index, limits_[query]);
+    limits_[query] = std::nextafter(limits_[query], T(-1));
   }
 
   void write(int64_t query, int64_t* indices, T* distances) {
     Item* items = items_.get() + query * capacity_;
     const int64_t count = std::min(k_, sizes_[query]);
     std::partial_sort(items, items + count, items + sizes_[query]);
-    for (int64_t j = 0; j < count; ++j) C::read(items[j], indices[j], distances[j]);
+    for (int64_t j = 0; j < count; ++j) Candidate<T>::read(items[j], indices[j], distances[j]);
   }
 
  private:
@@ -140,29 +103,27 @@ class Nearest {
   T limits_[kGroup];
 };
 
-template <class C, class T>
-void search(const T* query, int64_t queries, const T* points, int64_t n, int64_t channels,
-            int64_t k, int64_t* indices, T* squares) {
+// The neighbours of some of the queries, through all distances.
+template <class T>
+void compare_all(const T* query, const std::vector<int64_t>& rows, const T* points, int64_t n,
+                 int64_t channels, int64_t k, int64_t* indices, T* squares) {
   constexpr int lanes = kLanes<T>;
-  const int64_t blocks = (n + lanes - 1) / lanes, kept = std::min(k, n);
-  if (kept == 0 || queries == 0) return;
-  if (channels == 3 && queries >= kTreeQueries && n >= kTreePoints && k <= kTreeNeighbours)
-    return search_tree(query, queries, points, n, k, indices, squares);
+  const int64_t queries = rows.size(), blocks = blocks_of<T>(n);
   auto stored = uninitialized<T>(blocks * lanes * channels + 1);
   into_blocks(points, n, channels, stored.get());
   const int64_t fit = kCache / (64 * std::max<int64_t>(1, channels));
   const int64_t step = std::min<int64_t>(1024 / lanes, std::max<int64_t>(8, fit));
   for_each((queries + kGroup - 1) / kGroup, 1, [&](int64_t group) {
     const int64_t begin = group * kGroup, end = std::min(queries, begin + kGroup);
-    Nearest<C> nearest(kept, step * lanes);
+    Nearest<T> nearest(std::min(k, n), step * lanes);
     nearest.start();
     auto tile = uninitialized<T>(kRows * step * lanes);
     for (int64_t b = 0; b < blocks; b += step) {
       const int64_t here = std::min(step, blocks - b);
       for (int64_t q = begin; q < end; q += kRows) {
-        const T* rows[kRows];
-        for (int r = 0; r < kRows; ++r) rows[r] = query + std::min(q + r, end - 1) * channels;
-        distances(rows, stored.get() + b * lanes * channels, channels, here, tile.get(),
+        const T* some[kRows];
+        for (int r = 0; r < kRows; ++r) some[r] = query + rows[std::min(q + r, end - 1)] * channels;
+        distances(some, stored.get() + b * lanes * channels, channels, here, tile.get(),
                   step * lanes);
         for (int r = 0; r < kRows && q + r < end; ++r) {
           // Without a channel there is no NaN that would mark the filling.
@@ -174,8 +135,19 @@ void search(const T* query, int64_t queries, const T* points, int64_t n, int64_t
       }
     }
     for (int64_t q = begin; q < end; ++q)
-      nearest.write(q - begin, indices + q * k, squares + q * k);
+      nearest.write(q - begin, indices + rows[q] * k, squares + rows[q] * k);
   });
+}
+
+template <class T>
+void search(const T* query, int64_t queries, const T* points, int64_t n, int64_t channels,
+            int64_t k, int64_t* indices, T* squares) {
+  if (n == 0) return;
+  std::vector<int64_t> rows(queries);
+  std::iota(rows.begin(), rows.end(), 0);
+  if (channels == 3 && queries >= kTreeQueries && n >= kTreePoints && k <= kTreeNeighbours)
+    search_tree(query, rows, points, n, k, indices, squares);
+  if (!rows.empty()) compare_all(query, rows, points, n, channels, k, indices, squares);
 }
 
 std::tuple<Tensor, Tensor> knn(const Tensor& query_in, const Tensor& points_in, int64_t k,
@@ -186,8 +158,6 @@ std::tuple<Tensor, Tensor> knn(const Tensor& query_in, const Tensor& points_in, 
   Tensor indices, squares;
   dispatch_coordinates(query, points, "knn", [&](auto zero) {
     using T = decltype(zero);
-    using Candidate =
-        std::conditional_t<std::is_same_v<T, float>, PackedCandidate, PairCandidate>;
     const int64_t b = query.size(0), q = query.size(1), c = query.size(2), n = points.size(1);
     const Lengths query_lengths(query_lengths_in, b), point_lengths(point_lengths_in, b);
     indices = new_output(query, {b, q, k}, ScalarType::Long);
@@ -197,9 +167,9 @@ std::tuple<Tensor, Tensor> knn(const Tensor& query_in, const Tensor& points_in, 
     std::fill(index, index + indices.numel(), -1);
     std::fill(square, square + squares.numel(), std::numeric_limits<T>::infinity());
     for (int64_t s = 0; s < b; ++s)
-      search<Candidate>(data<T>(query) + s * q * c, clamped(query_lengths.data(), s, q),
-                        data<T>(points) + s * n * c, clamped(point_lengths.data(), s, n), c, k,
-                        index + s * q * k, square + s * q * k);
+      search(data<T>(query) + s * q * c, clamped(query_lengths.data(), s, q),
+             data<T>(points) + s * n * c, clamped(point_lengths.data(), s, n), c, k,
+             index + s * q * k, square + s * q * k);
   });
   return {indices, squares};
 }

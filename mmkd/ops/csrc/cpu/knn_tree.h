@@ -1,7 +1,8 @@
 // knn in three dimensions through a tree.
 #pragma once
 
-#include <utility>
+#include <atomic>
+#include <tuple>
 
 #include "tree_search.h"
 
@@ -11,80 +12,82 @@ namespace {
 // A tree is faster for so many queries and points at least, and neighbours at most.
 constexpr int64_t kTreeQueries = 384, kTreePoints = 128, kTreeNeighbours = 256;
 
-// Candidates, ordered by distance and then by index.
-struct PackedCandidate {
-  using Distance = float;
-  static int64_t make(float distance, int64_t index) { return pack(distance, index); }
-  static void read(int64_t c, int64_t& index, float& distance) { unpack(c, index, distance); }
+// An item that orders by distance and then by index.
+template <class T>
+struct Candidate {
+  using Item = std::pair<T, int64_t>;
+  static Item make(T distance, int64_t index) { return {distance, index}; }
+  static void read(const Item& item, int64_t& index, T& distance) {
+    std::tie(distance, index) = item;
+  }
 };
-struct PairCandidate {
-  using Distance = double;
-  static std::pair<double, int64_t> make(double distance, int64_t index) {
-    return {distance, index};
-  }
-  static void read(const std::pair<double, int64_t>& c, int64_t& index, double& distance) {
-    distance = c.first;
-    index = c.second;
-  }
+template <>
+struct Candidate<float> {
+  using Item = int64_t;
+  static Item make(float distance, int64_t index) { return pack(distance, index); }
+  static void read(Item item, int64_t& index, float& distance) { unpack(item, index, distance); }
 };
 
 // What a tree is searched for: the lowest by distance and then by index.
-template <class C, class T>
+template <class T>
 struct ByDistance {
-  using Item = decltype(C::make(T(0), 0));
-  const T* query;
+  using Item = typename Candidate<T>::Item;
 
   // No point at an infinite distance comes before it.
-  static Item nobody() { return C::make(std::numeric_limits<T>::infinity(), 0); }
-  Item of(T square, int32_t index) const { return C::make(square, index); }
-  Item least(T near, const Four<T>& four, int i) const {
-    return C::make(near, four.first[i]);
-  }
+  static Item nobody() { return Candidate<T>::make(std::numeric_limits<T>::infinity(), 0); }
+  Item of(T square, int32_t index) const { return Candidate<T>::make(square, index); }
+  Item least(T near, int32_t first) const { return of(near, first); }
   T limit(const Item& worst) const {
     int64_t index;
     T square;
-    C::read(worst, index, square);
+    Candidate<T>::read(worst, index, square);
     return square;
   }
 };
 
-template <int kBytes, class C, class T>
-MMKD_INLINE void search_nearest(const Tree<T>& tree, const T* query, int64_t k, int64_t* indices,
-                                T* squares) {
-  using Rank = ByDistance<C, T>;
-  typename Rank::Item items[kTreeNeighbours];
-  Lowest<typename Rank::Item> found(items, k, Rank::nobody());
-  search<kBytes>(tree, query, Rank{query}, found);
-  for (int64_t j = 0; j < found.size; ++j) C::read(items[j], indices[j], squares[j]);
+// False, and nothing is written, if it takes more than `visits` nodes of the tree.
+template <int kBytes, class T>
+MMKD_INLINE bool search_nearest(const Tree<T>& tree, const T* query, int64_t k, int64_t visits,
+                                int64_t* indices, T* squares) {
+  typename Candidate<T>::Item items[kTreeNeighbours];
+  Lowest<typename Candidate<T>::Item> found(items, k, ByDistance<T>::nobody());
+  if (!search<kBytes>(tree, query, ByDistance<T>(), visits, found)) return false;
+  for (int64_t j = 0; j < found.size; ++j) Candidate<T>::read(items[j], indices[j], squares[j]);
+  return true;
 }
 
-#define NEAREST(T, Candidate, kBytes, VERSION)                                                 \
-  VERSION void nearest_in(const Tree<T>& tree, const T* query, int64_t k, int64_t* indices,    \
-                          T* squares) {                                                        \
-    search_nearest<kBytes, Candidate>(tree, query, k, indices, squares);                       \
+#define NEAREST(T, kBytes, VERSION)                                                            \
+  VERSION bool nearest_in(const Tree<T>& tree, const T* query, int64_t k, int64_t visits,      \
+                          int64_t* indices, T* squares) {                                      \
+    return search_nearest<kBytes>(tree, query, k, visits, indices, squares);                   \
   }
-#define TREE_FLOAT(kBytes, VERSION) NEAREST(float, PackedCandidate, kBytes, VERSION)
-#define TREE_DOUBLE(kBytes, VERSION) NEAREST(double, PairCandidate, kBytes, VERSION)
-MMKD_VERSIONS(TREE_FLOAT)
-MMKD_VERSIONS(TREE_DOUBLE)
+#define TREES(kBytes, VERSION) NEAREST(float, kBytes, VERSION) NEAREST(double, kBytes, VERSION)
+MMKD_VERSIONS(TREES)
 
-#undef TREE_FLOAT
-#undef TREE_DOUBLE
-#undef NEAREST
-
+// The neighbours of the queries whose numbers are `rows`; leaves in it those for which it is faster
+// to compare all points: they are as far from many points, or enough others were.
 template <class T>
-void search_tree(const T* query, int64_t queries, const T* points, int64_t n, int64_t k,
+void search_tree(const T* query, std::vector<int64_t>& rows, const T* points, int64_t n, int64_t k,
                  int64_t* indices, T* squares) {
   const Tree<T> tree(points, 0, n);
-  const auto one = [&](int64_t q) {
-    nearest_in(tree, query + q * 3, std::min(k, n), indices + q * k, squares + q * k);
-  };
-  if (tree.depth < 5) return for_each(queries, 64, one);  // it fits in the cache
-  const auto order = tree.order(query, queries, tree.depth - 2);
+  tree.put_in_order(query, rows);
+  const int64_t queries = rows.size(), visits = 16 + k / 4 + n / (8 * kLeaf);
+  std::vector<char> done(queries);
+  std::atomic<int64_t> failed{0};
   for_each(queries, 64, [&](int64_t i) {
-    prefetch(reinterpret_cast<uintptr_t>(query + order[std::min(i + 4, queries - 1)] * 3));
-    one(order[i]);
+    if (failed.load(std::memory_order_relaxed) > queries / 8) return;
+    const int64_t q = rows[i], next = rows[std::min(i + 4, queries - 1)];
+    prefetch(uintptr_t(query + next * 3));
+    prefetch(uintptr_t(indices + next * k));
+    prefetch(uintptr_t(squares + next * k));
+    done[i] = nearest_in(tree, query + q * 3, std::min(k, n), visits, indices + q * k,
+                         squares + q * k);
+    if (!done[i]) failed.fetch_add(1, std::memory_order_relaxed);
   });
+  size_t left = 0;
+  for (int64_t i = 0; i < queries; ++i)
+    if (!done[i]) rows[left++] = rows[i];
+  rows.resize(left);
 }
 
 }  // namespace

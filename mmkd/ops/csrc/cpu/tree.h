@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "../kernels/neighbours.h"
+#include "blocks.h"
 #include "sort.h"
-#include "vectors.h"
 
 namespace mmkd {
 namespace {
@@ -39,22 +39,13 @@ struct Four {
       P::at(out + at) = sum;
     }
   }
-  // Largest squared distance from the query to a point in one box.
-  T farthest(const T* q, int i) const {
-    T sum = 0;
-    for (int a = 0; a < 3; ++a) {
-      const T reach = std::max(q[a] - low[a][i], high[a][i] - q[a]);
-      sum += reach * reach;
-    }
-    return sum;
-  }
 };
 
 template <class T>
 class Tree {
  public:
   // Points [begin, end) of (N, 3); they keep their indices.
-  Tree(const T* points, int64_t begin, int64_t end) {
+  Tree(const T* points, int64_t begin, int64_t end) : begin(begin), end(end) {
     auto items = uninitialized<Item>(end - begin);
     for (int64_t p = begin; p < end; ++p)
       if (all_finite(points + p * 3))
@@ -76,33 +67,38 @@ class Tree {
     });
   }
 
-  // The numbers of queries (count, 3), those at one node of a level together: what they read of
-  // a large tree then stays in the cache.
-  std::unique_ptr<int64_t[]> order(const T* queries, int64_t count, int level) const {
+  // Brings the numbers of queries into an order in which those at one node follow each other:
+  // what they read of a large tree then stays in the cache.
+  void put_in_order(const T* queries, std::vector<int64_t>& rows) const {
+    if (depth < 5) return;  // all of it stays there
+    const int64_t count = rows.size();
     auto places = uninitialized<int32_t>(count);
-    for_each(count, 1024, [&](int64_t q) {
+    for_each(count, 1024, [&](int64_t i) {
       int64_t node = 0;
-      for (int l = 0; l < std::min(level, depth); ++l) {
+      for (int level = 0; level < depth - 3; ++level) {
         T near[4];
-        nodes[node].nearest(queries + q * 3, near);
-        node = 4 * node + 1 + (std::min_element(near, near + 4) - near);
+        nodes[node].nearest(queries + rows[i] * 3, near);
+        // Without branches, which would often be mispredicted.
+        const int a = near[1] < near[0], b = 2 + (near[3] < near[2]);
+        node = 4 * node + 1 + a + (b - a) * (near[b] < near[a]);
       }
-      places[q] = int32_t(node);
+      places[i] = int32_t(node);
     });
     auto numbers = uninitialized<int64_t>(count), scratch = uninitialized<int64_t>(count);
-    with_sorted(places.get(), count, inner + (int64_t(1) << (2 * depth)), numbers.get(),
-                scratch.get(),
+    with_sorted(places.get(), count, inner, numbers.get(), scratch.get(),
                 [&](const auto* sorted, const auto&, const auto& position_of, int64_t) {
-                  for (int64_t i = 0; i < count; ++i) numbers[i] = position_of(sorted[i]);
+                  for (int64_t i = 0; i < count; ++i)
+                    numbers[i] = rows[position_of(sorted[i])];
                 });
-    return numbers;
+    std::copy_n(numbers.get(), count, rows.data());
   }
 
   int points_of(int64_t leaf) const {
     return int(start(depth, leaf + 1) - start(depth, leaf));
   }
 
-  int64_t size = 0, inner = 0;  // points; nodes above the leaves
+  int64_t begin, end, size = 0;  // points, and how many of them are finite
+  int64_t inner = 0;             // nodes above the leaves
   int depth = 0;                // levels above the leaves
   std::unique_ptr<Four<T>[]> nodes;  // the children of node i are 4 i + 1 and on; then the leaves
   std::unique_ptr<T[]> coordinates;  // of kLeaf points for each leaf, in blocks of kLanes: x, y, z

@@ -33,75 +33,43 @@ struct Lowest {
   Item worst;  // what is not below it is not among them
 };
 
-// Squared distances of one query to the points of a leaf; appends those that are at most `limit`
-// to `found`, in order, and returns how many there are. A leaf has blocks of kLanes points: their
-// x, their y, their z.
-template <int kBytes, class T>
-MMKD_INLINE int scan_blocks(const T* query, const T* leaf, int blocks, T limit, T* squares,
-                            int32_t* found) {
-  using P = Pack<T, kBytes>;
-  using Bits = typename Pack<long long, kBytes>::type;
-  constexpr int lanes = kLanes<T>;
-  int count = 0;
-  for (int b = 0; b < blocks; ++b, leaf += 3 * lanes) {
-    Bits below = {};
-    for (int at = 0; at < lanes; at += P::size) {
-      const typename P::type x = query[0] - P::at(leaf + at);
-      const typename P::type y = query[1] - P::at(leaf + lanes + at);
-      const typename P::type z = query[2] - P::at(leaf + 2 * lanes + at);
-      const typename P::type square = x * x + y * y + z * z;
-      P::at(squares + b * lanes + at) = square;
-      below |= (Bits)(square <= limit);
-    }
-    long long any = 0;
-    for (int l = 0; l < kBytes / 8; ++l) any |= below[l];
-    if (!any) continue;
-    for (int l = b * lanes; l < (b + 1) * lanes; ++l) {
-      found[count] = l;
-      count += squares[l] <= limit;
-    }
-  }
-  return count;
-}
-
 template <int kBytes, class T, class Rank>
 MMKD_INLINE void search_leaf(const Tree<T>& tree, int64_t leaf, const T* query, const Rank& rank,
-                 Lowest<typename Rank::Item>& found) {
-  constexpr int lanes = kLanes<T>;
+                             Lowest<typename Rank::Item>& found) {
   T squares[kLeaf];
   int32_t places[kLeaf + 1];
-  const int points = tree.points_of(leaf);
   const int close = scan_blocks<kBytes>(query, tree.coordinates.get() + leaf * 3 * kLeaf,
-                              (points + lanes - 1) / lanes, rank.limit(found.worst), squares,
-                              places);
+                                        blocks_of<T>(tree.points_of(leaf)),
+                                        rank.limit(found.worst), squares, places);
   for (int i = 0; i < close; ++i) {
     const auto item = rank.of(squares[places[i]], tree.indices[leaf * kLeaf + places[i]]);
     if (item < found.worst) found.add(item);
   }
 }
 
-// Adds the points of lowest rank. `rank` has
+// Adds the points of lowest rank; false if that takes more than `visits` nodes, which are counted
+// down, and what was found is then of no use. `rank` has
 //   of(square, index): what is compared;
-//   least(near, four, i): at most of() of any point in node i of four;
+//   least(near, first): at most of() of any point at least so far away, of at least that index;
 //   limit(worst): the largest square of a rank below `worst`.
 template <int kBytes, class T, class Rank>
-MMKD_INLINE void search(const Tree<T>& tree, const T* query, const Rank& rank, Lowest<typename Rank::Item>& found) {
+MMKD_INLINE bool search(const Tree<T>& tree, const T* query, const Rank& rank, int64_t& visits,
+                        Lowest<typename Rank::Item>& found) {
   using Key = typename Rank::Item;
-  if (tree.size == 0 || !all_finite(query)) return;
+  if (tree.size == 0 || !all_finite(query)) return true;
   // Nodes to come, by rank within a level. Not pairs: one that was just written in parts and
   // is moved as a whole waits for the memory.
   int64_t nodes[kDepth * 3 + 4];
   Key keys[kDepth * 3 + 4];
   int waiting = 0;
-  int64_t node = 0;
-  for (;;) {
+  for (int64_t node = 0; visits-- > 0; node = nodes[waiting]) {
     if (node < tree.inner) {
       const Four<T>& four = tree.nodes[node];
       T near[4];
       four.nearest(query, near);
       const int from = waiting;
       for (int i = 0; i < 4; ++i) {
-        const Key key = rank.least(near[i], four, i);
+        const Key key = rank.least(near[i], four.first[i]);
         if (!(key < found.worst)) continue;
         int at = waiting++;
         for (; at > from && keys[at - 1] < key; --at) {
@@ -115,11 +83,11 @@ MMKD_INLINE void search(const Tree<T>& tree, const T* query, const Rank& rank, L
       search_leaf<kBytes>(tree, node - tree.inner, query, rank, found);
     }
     do {
-      if (waiting == 0) return;
+      if (waiting == 0) return true;
       --waiting;
     } while (!(keys[waiting] < found.worst));
-    node = nodes[waiting];
   }
+  return false;
 }
 
 }  // namespace
