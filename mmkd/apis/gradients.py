@@ -3,8 +3,10 @@ import copy
 import math
 import statistics
 from dataclasses import dataclass
+from unittest import mock
 
 import torch
+from torch.utils import checkpoint
 
 from ..models.schedules import now
 
@@ -96,7 +98,8 @@ def _losses(model, batch):
         lambda _, __, values, name=name: given.__setitem__(name, dict(values)))
         for name, term in model.distiller.items()]
     try:
-        losses = model._run_forward(model.data_preprocessor(batch, True), mode='loss')
+        with mock.patch('torch.utils.checkpoint.checkpoint', _without_reentry):
+            losses = model._run_forward(model.data_preprocessor(batch, True), mode='loss')
     finally:
         for handle in handles:
             handle.remove()
@@ -109,11 +112,24 @@ def _losses(model, batch):
     return given, levels
 
 
+def _called(stride):
+    """Pixels, or of maps seen from above the metres of a cell."""
+    return f'cells of {stride:g} m' if isinstance(stride, float) else f'stride {stride}'
+
+
+_checkpoint = checkpoint.checkpoint
+
+
+def _without_reentry(function, *args, **kwargs):
+    """Activation checkpointing (with_cp=True) of the kind that gradients can be asked of."""
+    return _checkpoint(function, *args, **{**kwargs, 'use_reentrant': False})
+
+
 def _by_stride(term):
     """{'stride 8': weighted sum of what the loss gave there}; forgets the values."""
     values, term.level_values = term.level_values, None
     strides, factor = term.pairing.strides, term.factor(now())
-    return {f'stride {stride}' + (f' ({i})' if strides.count(stride) > 1 else ''):
+    return {_called(stride) + (f' ({i})' if strides.count(stride) > 1 else ''):
             factor * sum(value.values() if isinstance(value, dict) else [value])
             for i, (stride, value) in enumerate(zip(strides, values, strict=False))}
 

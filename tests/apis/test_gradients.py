@@ -11,7 +11,7 @@ from torch import nn
 
 from mmkd.apis.gradients import TASK, measure
 from mmkd.models.schedules import build_schedule, now
-from tests.detectors import det_batch, det_distiller
+from tests.detectors import det_batch, det_distiller, small_detector
 from tests.helpers import build, make_batch, terms_of, tiny_distiller, tiny_segmentor
 
 
@@ -225,3 +225,19 @@ def test_levels_of_a_pyramid_are_weighed_one_by_one():
     assert rows[levels[0]]['weighted']['mean'] > 3 * rows[levels[1]]['weighted']['mean']
     assert rows['feature']['suggested'] and all(rows[name]['suggested'] is None for name in levels)
     assert model.distiller['feature'].level_values is None
+
+
+def test_activation_checkpointing_changes_no_figure():
+    DefaultScope.get_instance('detectors', scope_name='mmdet')
+    found = []
+    for with_cp in (False, True):
+        student = small_detector('retinanet')
+        student.backbone.update(with_cp=with_cp)
+        terms = dict(feature=dict(tap='neck', loss=dict(type='mmkd.PKDLoss')))
+        model = build(det_distiller(terms, student))
+        found.append(measure(model, [det_batch(seed=i) for i in range(2)])['rows'])
+    plain, saved = ({name: (row['gradient']['mean'], row['loss'] and row['loss']['mean'])
+                     for name, row in rows.items()} for rows in found)
+    assert plain.keys() == saved.keys() >= {TASK, 'feature', 'feature.stride 8'}
+    for name in plain:
+        assert saved[name] == pytest.approx(plain[name], rel=1e-4)

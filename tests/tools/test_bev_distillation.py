@@ -92,3 +92,9 @@ def test_its_taps_are_listed(project, here):
     for part in ('BEV maps cover x -51.2 to 51.2 m, y -51.2 to 51.2 m', 'cells of 0.8 m',
                  'cells of 1.6 m', 'not in the student'):
         assert part in told, (part, told)
+
+
+def test_its_terms_are_weighed(project, here):
+    told, _ = here.run('weigh_terms.py', 'distill.py', '--batches', '1', cwd=project)
+    for part in ('feature', 'heat', 'cells of 0.8 m'):
+        assert part in told, (part, told)

@@ -175,7 +175,7 @@ class OfflineDistiller(BaseModel):
 
     def _run_student(self, inputs, data_samples):
         library = library_of(self.student)
-        if isinstance(inputs, dict):
+        if hasattr(library, 'check_batch'):
             library.check_batch(self.student, 'the student', inputs, data_samples)
             inputs = map_leaves(_alias, inputs)  # mmdet3d squeezes batches of one in place
         if not self.student_loss:

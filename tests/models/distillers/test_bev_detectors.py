@@ -76,6 +76,8 @@ PAIRS = dict(
         dict(feature=ALL['feature'], scores=dict(tap='cls', loss=FITNET),
              boxes=dict(tap='box_reg', loss=FITNET))),
     camera_from_lidar=(camera, lidar, wide_batch, ALL),
+    camera_from_fusion=(
+        camera, lambda: lidar(img_backbone=camera().img_backbone), wide_batch, ALL),
     camera_from_camera=(camera, camera, lambda **k: wide_batch(points=None, **k),
                         {**ALL, 'depth': dict(tap='depth', loss=FITNET)}),
     lidar_from_camera=(lidar, camera, wide_batch, ALL))
