@@ -25,7 +25,7 @@ ALL = found('**/*.py')
 FRAGMENTS = [path for path in ALL if path.startswith(tuple(
     os.path.join('_base_', part) + os.sep for part in PARTS))]
 STUDENTS = found('_base_/students/*.py')
-DET3D_STUDENTS = [path for path in STUDENTS if '_nus-' in path]
+DET3D_STUDENTS = [path for path in STUDENTS if '_nus-' in path or '_kitti-' in path]
 DET_STUDENTS = [path for path in STUDENTS if '_coco' in path or '_voc0712' in path]
 TEACHERS = found('_base_/teachers/*.py')
 DETECTORS = found('detectors/*/*.py')  # of mmkd's own; they distil nothing

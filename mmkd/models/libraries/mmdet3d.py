@@ -26,6 +26,7 @@ from .mmdet3d_batches import (  # noqa: F401 - the library's, too
 from .mmdet3d_bev import bev_range, layout, module_of  # noqa: F401 - the library's, too
 from .mmdet3d_heads import center_head
 from .mmdet3d_names import MEANINGS, tap_names  # noqa: F401 - the library's, too
+from .mmdet3d_voxels import pair_voxels
 
 SAME_IN_TRAINING = True
 SHARED = {}
@@ -169,9 +170,19 @@ def _voxels(batch):
     return inputs['voxels']
 
 
+def _voxel_pairs(batch):
+    """(2, P) rows of the student's and of the teacher's voxels that lie at the same place."""
+    model, inputs, _ = batch.teacher
+    mine, theirs = (given.get('voxels') for given in (batch.inputs, inputs))
+    if mine is None or theirs is None:
+        raise ValueError('a loss asks for teacher_voxel_pairs, and the data_preprocessor of the '
+                         f"{'student' if mine is None else 'teacher'} makes no voxels (voxel=True)")
+    return pair_voxels(batch.student, mine['coors'], model, theirs['coors'])
+
+
 EXTRAS = dict(boxes_3d=_boxes_3d, labels_3d=_labels_3d, gt_heatmaps=_gt_heatmaps, points=_points,
               student_head=_student_head, teacher_head=_teacher_head, teacher_voxels=_voxels,
-              **OF_ANY_BATCH)
+              teacher_voxel_pairs=_voxel_pairs, **OF_ANY_BATCH)
 
 
 def nothing_to_teach(asked, extras, maps):

@@ -1,5 +1,12 @@
 """Distillation losses: one method, one file, one class."""
-from .bev import BEVDistillDenseLoss, BEVDistillRelationLoss, DistillBEVLoss, SparseKDLoss
+from .bev import (
+    BEVDistillDenseLoss,
+    BEVDistillRelationLoss,
+    DistillBEVLoss,
+    PointDistillerLoss,
+    PointDistillerMapLoss,
+    SparseKDLoss,
+)
 from .box import BCKDLoss, CrossKDLoss, LDLoss
 from .feature import (
     ATLoss,
@@ -22,6 +29,7 @@ from .relation import CIRKDMemoryLoss, CIRKDMiniBatchLoss
 __all__ = [
     'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'BEVDistillDenseLoss', 'BEVDistillRelationLoss',
     'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CrossKDLoss', 'CWDLoss', 'DeFeatLoss',
-    'DeFeatRoILoss', 'DistillBEVLoss', 'DISTLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss',
-    'FRSLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss', 'SparseKDLoss'
+    'DeFeatRoILoss', 'DistillBEVLoss', 'DISTLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss',
+    'FitNetLoss', 'FRSLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss',
+    'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss'
 ]

@@ -161,12 +161,18 @@ ENTRIES = {
                                                  stride=4)],
                       lambda channels: dict(student_channels=channels, teacher_channels=channels),
                       identical='any'),
+    'PointDistillerMapLoss': Entry(
+        [dict(num_voxels=7, kneighbours=3), dict(num_voxels=50, kneighbours=50, temperature=1.,
+                                                 official_weights=False)],
+        lambda channels: dict(student_channels=channels, teacher_channels=channels, channels=5),
+        identical='any'),
     'CIRKDMiniBatchLoss': Entry([{}, dict(pooling=True), dict(tau=0.01)]),
     'CIRKDMemoryLoss': Entry([BANK, dict(BANK, queue_rule='class_pure')],
                              lambda channels: dict(teacher_channels=channels), labels_for),
 }
 #: losses that compare no maps, or need a head -> the test file that has their properties instead
 ELSEWHERE = {'DeFeatRoILoss': 'test_defeat_roi.py', 'SparseKDLoss': 'test_sparsekd.py',
+             'PointDistillerLoss': 'test_pointdistiller.py',
              **dict.fromkeys(('BCKDLoss', 'CrossKDLoss', 'LDLoss'), 'test_box_losses.py')}
 REGISTERED = sorted(name for name, cls in MODELS.module_dict.items()
                     if cls.__module__.startswith('mmkd.models.losses'))

@@ -1,8 +1,10 @@
 """Losses that compare detectors on maps seen from above."""
 from .bevdistill import BEVDistillDenseLoss, BEVDistillRelationLoss
 from .distillbev import DistillBEVLoss
+from .pointdistiller import PointDistillerLoss, PointDistillerMapLoss
 from .sparsekd import SparseKDLoss
 
 __all__ = [
-    'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'DistillBEVLoss', 'SparseKDLoss'
+    'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'DistillBEVLoss', 'PointDistillerLoss',
+    'PointDistillerMapLoss', 'SparseKDLoss'
 ]
