@@ -328,3 +328,24 @@ def test_ranges_of_one_network_that_disagree_are_told():
     with pytest.raises(ValueError, match="the head's bbox_coder says"):
         build(bev_distiller(FEATURE, centerpoint(), teacher))
     assert RANGE[0] == -8.
+
+
+@pytest.mark.parametrize('bare', [False, True])
+def test_points_alone_are_enough_to_learn_from_the_teacher(bare):
+    """Also with voxels of the teacher's own, and with samples that have no boxes."""
+    model = build(bev_distiller(FEATURE, centerpoint(), centerpoint(16, size=2.),
+                                student_loss=False))
+    batch = bev_batch()
+    for sample in batch['data_samples']:
+        del sample.gt_instances_3d
+    if bare:
+        del batch['data_samples']
+    log = step(model, batch)
+    assert set(log) == {'loss', 'loss_feature'} and log['loss_feature'] > 0
+
+
+def test_a_batch_without_boxes_is_told():
+    model, batch = build(bev_distiller(FEATURE, camera(), lidar())), wide_batch()
+    del batch['data_samples'][1].gt_instances_3d
+    with pytest.raises(RuntimeError, match="own losses need annotations.*student_loss=False"):
+        losses_of(model, batch)
