@@ -3,9 +3,9 @@
 mmcv's operators for dynamic voxels have CUDA kernels alone, and spconv asks CUDA for its stream in
 the backward pass of CPU tensors, too. Where CUDA is there nothing is changed.
 """
+import contextlib
 import functools
 import importlib
-import importlib.util
 
 import torch
 
@@ -22,7 +22,7 @@ def work_without_gpu():
     if torch.cuda.is_available():
         return
     replace_mmcv_ops()
-    if importlib.util.find_spec('spconv') is not None:
+    with contextlib.suppress(ImportError):  # without spconv, mmdet3d does without it, too
         importlib.import_module('spconv.pytorch.ops').get_current_stream = _no_stream
 
 
