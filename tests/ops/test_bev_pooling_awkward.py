@@ -140,6 +140,10 @@ def test_v2_refuses_ranks_that_do_not_go_together():
     refuses('must be those of ranks_bev', call,
             interval_starts=right['interval_starts'][:-1],
             interval_lengths=right['interval_lengths'][:-1])
+    for at in (0, 1):  # each that is left is whole, and the last one ends with the ranks
+        refuses('must be those of ranks_bev', call, **{
+            name: torch.cat([right[name][:at], right[name][at + 1:]])
+            for name in ('interval_starts', 'interval_lengths')})
     nothing = {name: right[name][:0] for name in ('interval_starts', 'interval_lengths')}
     refuses('must be those of ranks_bev', call, **nothing)
     for name in ('interval_starts', 'interval_lengths'):
