@@ -6,6 +6,9 @@ from .bev import (
     PointDistillerLoss,
     PointDistillerMapLoss,
     SparseKDLoss,
+    UniDistillFeatureLoss,
+    UniDistillRelationLoss,
+    UniDistillResponseLoss,
 )
 from .box import BCKDLoss, CrossKDLoss, LDLoss
 from .feature import (
@@ -29,7 +32,8 @@ from .relation import CIRKDMemoryLoss, CIRKDMiniBatchLoss
 __all__ = [
     'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'BEVDistillDenseLoss', 'BEVDistillRelationLoss',
     'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CrossKDLoss', 'CWDLoss', 'DeFeatLoss',
-    'DeFeatRoILoss', 'DistillBEVLoss', 'DISTLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss',
-    'FitNetLoss', 'FRSLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss',
-    'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss'
+    'DeFeatRoILoss', 'DistillBEVLoss', 'DISTLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss',
+    'FRSLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss',
+    'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss', 'UniDistillFeatureLoss',
+    'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]

@@ -154,6 +154,8 @@ ENTRIES = {
         [{}, dict(spatial_mask=False, channel_mask=False, scale_mask='separate_gt'),
          dict(spatial_attention='teacher_student', spatial_t=1e9, context_length=1.,
               context_weight=.5)], others=boxes_3d_for, identical='any'),
+    'UniDistillFeatureLoss': Entry([{}, dict(transposed=False)], others=boxes_3d_for),
+    'UniDistillRelationLoss': Entry([{}, dict(transposed=False)], others=boxes_3d_for),
     'FRSLoss': Entry([dict(feat_weight=0.1, cls_weight=0.2)], identical='minimum',
                      taps=lambda x: dict(feature=x, cls=x)),
     # its attention is a constant to the gradient: at a high temperature it is one
@@ -173,6 +175,7 @@ ENTRIES = {
 #: losses that compare no maps, or need a head -> the test file that has their properties instead
 ELSEWHERE = {'DeFeatRoILoss': 'test_defeat_roi.py', 'SparseKDLoss': 'test_sparsekd.py',
              'PointDistillerLoss': 'test_pointdistiller.py',
+             'UniDistillResponseLoss': 'test_unidistill.py',
              **dict.fromkeys(('BCKDLoss', 'CrossKDLoss', 'LDLoss'), 'test_box_losses.py')}
 REGISTERED = sorted(name for name, cls in MODELS.module_dict.items()
                     if cls.__module__.startswith('mmkd.models.losses'))

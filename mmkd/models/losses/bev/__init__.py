@@ -3,8 +3,10 @@ from .bevdistill import BEVDistillDenseLoss, BEVDistillRelationLoss
 from .distillbev import DistillBEVLoss
 from .pointdistiller import PointDistillerLoss, PointDistillerMapLoss
 from .sparsekd import SparseKDLoss
+from .unidistill import UniDistillFeatureLoss, UniDistillRelationLoss, UniDistillResponseLoss
 
 __all__ = [
     'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'DistillBEVLoss', 'PointDistillerLoss',
-    'PointDistillerMapLoss', 'SparseKDLoss'
+    'PointDistillerMapLoss', 'SparseKDLoss', 'UniDistillFeatureLoss', 'UniDistillRelationLoss',
+    'UniDistillResponseLoss'
 ]
