@@ -80,10 +80,10 @@ def result_problems(result):
     except ValueError as error:
         return [str(error)]
     numbers, ours = result.get('Metrics') or {}, result.get('Ours')
-    # A source may give no number for its teacher, and there may be none at all.
+    # A source may give none for its teacher or for the student alone, and there may be none at all.
     lines = [f'{key!r} is not a number' for key in metric.published if numbers
              and not isinstance(numbers.get(key), float)
-             and (key != metric.published[0] or key in numbers)]
+             and (key == metric.published[-1] or key in numbers)]
     if ours == NOT_RUN:
         return lines
     if not isinstance(ours, dict) or not isinstance(ours.get(metric.name), float):

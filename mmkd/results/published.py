@@ -21,7 +21,7 @@ class Row(NamedTuple):
         table (str | int): Where the numbers stand.
         data (str): What they are measured on.
         metric (Metric): What they are measured in.
-        numbers (tuple): Of teacher (None where the source gives none), student alone and
+        numbers (tuple): Of teacher, student alone (None where the source gives none) and
             distilled student.
         why (str): Why there is no config for it; empty if there is one.
     """

@@ -79,7 +79,7 @@ def results_table(meta, left_out=()):
 def _numbers(metric, numbers):
     """Teacher, student, distilled and gain, as text; '-' where nothing is published."""
     return [*(metric.text(number) or '-' for number in numbers),
-            '-' if numbers[2] is None else f'{numbers[2] - numbers[1]:+.{metric.digits}f}']
+            '-' if None in numbers[1:] else f'{numbers[2] - numbers[1]:+.{metric.digits}f}']
 
 
 def ours(result):

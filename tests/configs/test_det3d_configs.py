@@ -50,7 +50,7 @@ CAMERA_LEAVES = [path for path in LEAVES if is_on_cameras(path)]
 @pytest.fixture(scope='module')
 def nuscenes(tmp_path_factory):
     root = tmp_path_factory.mktemp('nuscenes')
-    write_nuscenes(root)
+    write_nuscenes(root, points=20000)  # some in every box
     return str(root)
 
 

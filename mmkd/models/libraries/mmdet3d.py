@@ -156,9 +156,11 @@ def _teacher_head(batch):
 
 def _points(batch):
     """Of each sample (P, 3 or more), x, y, z first, in the augmented LiDAR frame."""
-    if batch.inputs.get('points') is None:
-        raise ValueError(f"a loss asks for points, and the batch has none: {_HOW['points']}")
-    return batch.inputs['points']
+    # In the dry run the batch of a camera student has images alone, and that of the teacher points.
+    for inputs in (batch.inputs, batch.teacher[1]):
+        if isinstance(inputs, dict) and inputs.get('points') is not None:
+            return inputs['points']
+    raise ValueError(f"a loss asks for points, and the batch has none: {_HOW['points']}")
 
 
 def _voxels(batch):

@@ -2,10 +2,17 @@
 from .bev import (
     BEVDistillDenseLoss,
     BEVDistillRelationLoss,
+    CMKDAnchorLoss,
+    CMKDCenterLoss,
+    CMKDFeatureLoss,
     DistillBEVLoss,
+    FD3DHeatmapLoss,
+    FSDBEVLoss,
     PointDistillerLoss,
     PointDistillerMapLoss,
     SparseKDLoss,
+    TiGBEVDepthLoss,
+    TiGBEVLoss,
     UniDistillFeatureLoss,
     UniDistillRelationLoss,
     UniDistillResponseLoss,
@@ -31,9 +38,10 @@ from .relation import CIRKDMemoryLoss, CIRKDMiniBatchLoss
 
 __all__ = [
     'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'BEVDistillDenseLoss', 'BEVDistillRelationLoss',
-    'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CrossKDLoss', 'CWDLoss', 'DeFeatLoss',
-    'DeFeatRoILoss', 'DistillBEVLoss', 'DISTLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss',
-    'FRSLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss',
-    'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss', 'UniDistillFeatureLoss',
-    'UniDistillRelationLoss', 'UniDistillResponseLoss'
+    'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CMKDAnchorLoss', 'CMKDCenterLoss', 'CMKDFeatureLoss',
+    'CrossKDLoss', 'CWDLoss', 'DeFeatLoss', 'DeFeatRoILoss', 'DistillBEVLoss', 'DISTLoss',
+    'FBKDLoss', 'FD3DHeatmapLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss', 'FRSLoss', 'FSDBEVLoss',
+    'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss', 'PointDistillerLoss',
+    'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
+    'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]

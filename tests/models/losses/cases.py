@@ -69,6 +69,11 @@ def boxes_3d_for(n, h, w):
                 bev_range=(0., 0., float(w), float(h)))
 
 
+def gt_heatmaps_for(n, h, w):
+    generator = torch.Generator().manual_seed(4)
+    return dict(gt_heatmaps=[torch.rand(n, k, h, w, generator=generator) for k in (2, 1)])
+
+
 def anchors_for(n, h, w):
     return dict(boxes_for(n, h, w), student_head=Head())
 
@@ -156,6 +161,17 @@ ENTRIES = {
               context_weight=.5)], others=boxes_3d_for, identical='any'),
     'UniDistillFeatureLoss': Entry([{}, dict(transposed=False)], others=boxes_3d_for),
     'UniDistillRelationLoss': Entry([{}, dict(transposed=False)], others=boxes_3d_for),
+    'TiGBEVLoss': Entry(
+        [dict(num_samples=3, inter_channel_weight=0.), dict(num_samples=3, exact=True,
+                                                            inter_channel_weight=0.)],
+        lambda channels: dict(student_channels=channels, teacher_channels=channels), boxes_3d_for),
+    'CMKDFeatureLoss': Entry([{}, dict(kind='L1', use_nonzero_mask=True)]),
+    'CMKDCenterLoss': Entry([dict(cls_weight=0.2, reg_weight=0.)], identical='minimum',
+                            taps=lambda x: dict(heatmap=[x], reg=[x[:, :1].repeat(
+                                [1, 10] + [1] * (x.dim() - 2))])),
+    'FD3DHeatmapLoss': Entry([{}], others=gt_heatmaps_for),
+    # of a teacher's cell that is empty it makes very much
+    'FSDBEVLoss': Entry([dict(eps=0.1), dict(eps=1.)]),
     'FRSLoss': Entry([dict(feat_weight=0.1, cls_weight=0.2)], identical='minimum',
                      taps=lambda x: dict(feature=x, cls=x)),
     # its attention is a constant to the gradient: at a high temperature it is one
@@ -176,6 +192,7 @@ ENTRIES = {
 ELSEWHERE = {'DeFeatRoILoss': 'test_defeat_roi.py', 'SparseKDLoss': 'test_sparsekd.py',
              'PointDistillerLoss': 'test_pointdistiller.py',
              'UniDistillResponseLoss': 'test_unidistill.py',
+             'CMKDAnchorLoss': 'test_cmkd.py', 'TiGBEVDepthLoss': 'test_tig_bev.py',
              **dict.fromkeys(('BCKDLoss', 'CrossKDLoss', 'LDLoss'), 'test_box_losses.py')}
 REGISTERED = sorted(name for name, cls in MODELS.module_dict.items()
                     if cls.__module__.startswith('mmkd.models.losses'))

@@ -1,12 +1,18 @@
 """Losses that compare detectors on maps seen from above."""
 from .bevdistill import BEVDistillDenseLoss, BEVDistillRelationLoss
+from .cmkd import CMKDAnchorLoss, CMKDCenterLoss, CMKDFeatureLoss
 from .distillbev import DistillBEVLoss
+from .fd3d import FD3DHeatmapLoss
+from .fsd_bev import FSDBEVLoss
 from .pointdistiller import PointDistillerLoss, PointDistillerMapLoss
 from .sparsekd import SparseKDLoss
+from .tig_bev import TiGBEVLoss
+from .tig_bev_depth import TiGBEVDepthLoss
 from .unidistill import UniDistillFeatureLoss, UniDistillRelationLoss, UniDistillResponseLoss
 
 __all__ = [
-    'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'DistillBEVLoss', 'PointDistillerLoss',
-    'PointDistillerMapLoss', 'SparseKDLoss', 'UniDistillFeatureLoss', 'UniDistillRelationLoss',
-    'UniDistillResponseLoss'
+    'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'CMKDAnchorLoss', 'CMKDCenterLoss',
+    'CMKDFeatureLoss', 'DistillBEVLoss', 'FD3DHeatmapLoss', 'FSDBEVLoss', 'PointDistillerLoss',
+    'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
+    'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]

@@ -1,0 +1,239 @@
+"""TiG-BEV: where keypoints lie, what is compared, and which pixels belong to which object."""
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mmkd.models.bev.geometry import camera_matrices
+from mmkd.models.losses.bev import TiGBEVDepthLoss, TiGBEVLoss
+from mmkd.models.losses.bev.tig_bev_depth import box_of_points
+
+RANGE = (-4., -8., 4., 8.)  # 8 x 16 m: x and y differ, so that an exchange of axes shows
+CHANNELS = dict(student_channels=3, teacher_channels=3)
+
+
+def box(x, y, length=2., width=1., yaw=0.):
+    return [x, y, 0., length, width, 1., yaw]
+
+
+def maps(batch=1, channels=3, size=(16, 8), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(2, batch, channels, *size, generator=generator)
+
+
+def values(loss, *args):
+    return {name: value.item() for name, value in loss(*args).items()}
+
+
+# ---- keypoints --------------------------------------------------------------------------------
+def test_keypoints_are_the_corners_of_the_enlarged_box():
+    """Along the heading, 90 degrees from x: the length lies along y."""
+    loss = TiGBEVLoss(2, enlarge_width=.5, exact=True, **CHANNELS)
+    grid = loss.keypoints(torch.tensor([box(1., 3., yaw=math.pi / 2)]), RANGE, (16, 8))
+    metres = (grid + 1) / 2 * torch.tensor([8., 16.]) + torch.tensor(RANGE[:2])
+    corners = {(round(x, 3), round(y, 3)) for x, y in metres.view(-1, 2).tolist()}
+    assert corners == {(0., 1.5), (2., 1.5), (0., 4.5), (2., 4.5)}
+
+
+def test_the_official_coordinates_are_off_by_up_to_a_cell():
+    """By nothing at the lower end of the range, by a cell at the upper end."""
+    boxes = torch.tensor([box(-4., -8., .01, .01), box(0., 0., .01, .01), box(3.4, 7., .01, .01)])
+    ours, theirs = (TiGBEVLoss(2, -1, exact=exact, **CHANNELS).keypoints(boxes, RANGE, (16, 8))
+                    for exact in (True, False))
+    off = (theirs - ours).mean((1, 2)) / 2 * torch.tensor([8., 16.])  # in cells of 1 m
+    expected = [[0., 0.], [4 / 7, 8 / 15], [.6, 1.]]  # the last x is held at the border
+    torch.testing.assert_close(off, torch.tensor(expected), rtol=0, atol=.01)
+
+
+def test_keypoints_read_the_cells_under_the_box():
+    """A marker in row 12, column 6 of maps (B, C, Y, X) of cells of 1 m is at x = 2.5, y = 4.5."""
+    loss = TiGBEVLoss(2, enlarge_width=-1, exact=True, **CHANNELS)
+    marked = torch.zeros(1, 1, 16, 8)
+    marked[0, 0, 12, 6] = 1
+    grid = loss.keypoints(torch.tensor([box(2.5, 4.5, .01, .01), box(4.5, 2.5, .01, .01)]),
+                          RANGE, (16, 8))
+    assert loss.read(marked, grid).flatten(1).mean(1).tolist() == [pytest.approx(1., abs=.03), 0.]
+
+
+# ---- the maps ---------------------------------------------------------------------------------
+def test_only_cells_near_boxes_receive_a_gradient():
+    student, teacher = maps()
+    student.requires_grad_()
+    loss = TiGBEVLoss(4, enlarge_width=.2, exact=True, **CHANNELS)
+    sum(loss(student, teacher, [torch.tensor([box(2., 4.)])], RANGE).values()).backward()
+    rows, columns = student.grad.abs().sum((0, 1)).nonzero().unbind(1)
+    assert rows.min() == 10 and rows.max() == 13 and columns.min() == 4 and columns.max() == 7
+
+
+def test_it_is_the_formula_for_each_box():
+    """Against products written out for each box."""
+    loss = TiGBEVLoss(3, **CHANNELS).double()
+    student, teacher = maps(2).double()
+    boxes = [torch.tensor([box(1., 2.), box(-2., -5., yaw=1.)]), torch.tensor([box(0., 6.)])]
+    expected = dict(inter_keypoint=0., inter_channel=0.)
+    for i, rows in enumerate(boxes):
+        for grid in loss.keypoints(rows.double(), RANGE, (16, 8)):
+            s, t = (loss.read(x[i:i + 1], grid[None])[0].flatten(1) for x in (student, teacher))
+            weight = loss.embed.weight[:, :, 0, 0]
+            pairs = dict(inter_keypoint=(s.T @ s, t.T @ t))
+            s = weight @ s + loss.embed.bias[:, None]
+            pairs['inter_channel'] = s @ s.T, t @ t.T
+            for name, (a, b) in pairs.items():
+                a, b = (x / x.norm(dim=1, keepdim=True) for x in (a, b))
+                expected[name] += ((a - b) ** 2).sum(1).mean() / 3
+    found = loss(student, teacher, boxes, RANGE)
+    torch.testing.assert_close(found['inter_keypoint'], 100 * expected['inter_keypoint'])
+    torch.testing.assert_close(found['inter_channel'], 10 * expected['inter_channel'])
+
+
+def test_many_boxes_at_once_or_in_parts_are_the_same(monkeypatch):
+    loss, (student, teacher) = TiGBEVLoss(3, **CHANNELS), maps()
+    boxes = [torch.tensor([box(x, y) for x in (-3., 0., 3.) for y in (-6., 0., 6.)])]
+    student.requires_grad_()
+    results = []
+    for count in (2, 99):
+        monkeypatch.setattr('mmkd.models.losses.bev.tig_bev.AT_ONCE', count)
+        value = sum(loss(student, teacher, boxes, RANGE).values())
+        results.append((value, *torch.autograd.grad(value, student)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize('boxes', [torch.zeros(0, 9), torch.tensor([box(math.nan, 0.)])])
+def test_no_box_is_zero_for_every_parameter(boxes):
+    loss, (student, teacher) = TiGBEVLoss(3, **CHANNELS), maps(2)
+    student.requires_grad_()
+    total = sum(loss(student, teacher, [boxes] * 2, RANGE).values())
+    total.backward()
+    assert total == 0 and not student.grad.any() and not loss.embed.weight.grad.any()
+
+
+def test_a_sample_without_boxes_and_a_broken_box_change_nothing():
+    loss, (student, teacher) = TiGBEVLoss(3, **CHANNELS), maps(2)
+    boxes = torch.tensor([box(1., 2.), box(-2., -5.)])
+    expected = values(loss, student[:1], teacher[:1], [boxes], RANGE)
+    broken = torch.cat([boxes, torch.full((1, 7), math.nan)])
+    assert values(loss, student, teacher, [broken, boxes[:0]], RANGE) == pytest.approx(expected)
+
+
+def test_a_box_beyond_the_map_is_finite():
+    loss, (student, teacher) = TiGBEVLoss(3, **CHANNELS), maps()
+    student.requires_grad_()
+    total = sum(loss(student, teacher, [torch.tensor([box(99., -99.)])], RANGE).values())
+    total.backward()
+    assert torch.isfinite(total) and torch.isfinite(student.grad).all()
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match='at least 2 keypoints'):
+        TiGBEVLoss(1, **CHANNELS)
+    with pytest.raises(ValueError, match='two numbers are needed'):
+        TiGBEVLoss(teacher_channels=3)
+
+
+# ---- depth ------------------------------------------------------------------------------------
+BINS = (1., 5., 1.)
+
+
+def test_points_lie_in_the_first_box_that_has_them():
+    boxes = torch.tensor([box(0., 0., 4., 1., math.pi / 2), box(0., 1., 2., 2.)])
+    points = torch.tensor(
+        [[0., 1.9, .5], [0., 1.5, .5], [.9, 1., .5], [1.9, 0., .5], [0., 0., 1.1]])
+    assert box_of_points(points, boxes).tolist() == [1, 1, 2, 0, 0]
+    assert box_of_points(points, boxes[:0]).tolist() == [0] * 5
+    assert box_of_points(points[:0], boxes).shape == (0,)
+
+
+def camera(size=(32, 64)):
+    """A camera at the origin that looks along x; images of 32 x 64, focal length 32."""
+    pose = np.eye(4)
+    pose[:3, :3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
+    return dict(cam2img=[np.array([[32., 0, size[1] / 2 - .5], [0, 32., size[0] / 2 - .5],
+                                   [0, 0, 1.]])],
+                lidar2cam=[pose], img_aug_matrix=[np.eye(4)], lidar_aug_matrix=np.eye(4))
+
+
+def test_a_pixel_shows_the_object_of_its_nearest_point_in_a_box():
+    """At 4 m, y = 2 is 16 pixels left of the middle: column 1 of cells of 16 pixels."""
+    boxes = torch.tensor([box(4., 1.9, 2., 1.), box(2., -1., 1., 1.)])
+    points = torch.tensor([[4., 1.9, .1], [4.4, 1.9, .1], [2., -1., .1], [1.2, -.6, .1],
+                           [-3., 1., .1], [4., 1.9, 9.]])
+    loss = TiGBEVDepthLoss(BINS)
+    objects, depth = loss.foreground([points], [boxes], camera_matrices([camera()]), (32, 64),
+                                     torch.zeros(1, 4, 2, 4))
+    assert objects.tolist() == [[[[0, 1, 0, 2], [0, 0, 0, 0]]]]
+    torch.testing.assert_close(depth[0, 0, 0], torch.tensor([0., 4., 0., 2.], dtype=depth.dtype))
+
+
+def written_out(probability, objects, depth):
+    """The loss, object by object."""
+    expected = (probability * torch.arange(1., 5.)[:, None, None]).sum(1)
+    total, count = 0., 0
+    for image, mine, true in zip(expected, objects.flatten(0, 1), depth.flatten(0, 1), strict=True):
+        for k in set(mine[mine > 0].tolist()):
+            e, d = image[mine == k], true[mine == k]
+            best = (e - d).abs().argmin()
+            total = total + ((e - e[best].detach()) - (d - d[best])).square().sum()
+            count += len(e)
+    return total / max(count, 1)
+
+
+def scene(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(4, 4, 3, 5, generator=generator)
+    objects = torch.randint(0, 4, (2, 2, 3, 5), generator=generator)
+    return logits, objects, 1 + 4 * torch.rand(2, 2, 3, 5, generator=generator)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_depth_is_compared_within_each_object_of_each_image(seed):
+    logits, objects, depth = scene(seed)
+    logits.requires_grad_()
+    ours = TiGBEVDepthLoss(BINS).compare(logits.softmax(1), objects, depth)
+    theirs = written_out(logits.softmax(1), objects, depth)
+    torch.testing.assert_close(ours, theirs)
+    for a, b in zip(torch.autograd.grad(ours, logits), torch.autograd.grad(theirs, logits),
+                    strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_of_ties_the_first_pixel_counts():
+    logits, objects, depth = scene()
+    logits[:], objects[:], depth[:] = logits[:1, :, :1, :1], 1, 3.
+    depth[0, 0, 0, :2] = torch.tensor([3., 9.])
+    torch.testing.assert_close(TiGBEVDepthLoss(BINS).compare(logits.softmax(1), objects, depth),
+                               written_out(logits.softmax(1), objects, depth))
+
+
+def test_no_object_is_zero_and_large_numbers_of_objects_are_fine():
+    logits, objects, depth = scene()
+    logits.requires_grad_()
+    value = TiGBEVDepthLoss(BINS).compare(logits.softmax(1), objects * 0, depth * math.nan)
+    value.backward()
+    assert value == 0 and not logits.grad.any()
+    one, other = (TiGBEVDepthLoss(BINS).compare(logits.softmax(1), number, depth)
+                  for number in (objects, objects * 1000))
+    assert one == other
+
+
+@pytest.mark.parametrize('shape, message', [
+    ((1, 5, 2, 4), r'are 4 bins'), ((4, 2, 4), r'are 4 bins'), ((3, 4, 2, 4), 'of 2 samples')])
+def test_depth_of_another_model_is_refused(shape, message):
+    metas = [camera()] * (2 if shape[0] == 3 else 1)
+    with pytest.raises(ValueError, match=message):
+        TiGBEVDepthLoss(BINS)(torch.zeros(shape), None, [], [], metas, {})
+
+
+def test_the_whole_of_a_batch():
+    points = torch.tensor([[3., 0., .1], [3.2, .9, .1], [3., .4, .1]])
+    boxes = torch.tensor([box(3., 0., 2., 2.)])
+    images = dict(imgs=torch.zeros(2, 1, 3, 32, 64))
+    logits = torch.randn(2, 4, 2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.half)
+    logits.requires_grad_()
+    for everyone in ([boxes, boxes[:0]], [boxes, boxes]):
+        value = TiGBEVDepthLoss(BINS)(logits.softmax(1), None, [points, points[:0]], everyone,
+                                      [camera()] * 2, images)
+        value.backward()
+        assert value > 0 and value.dtype == torch.float32
+        assert logits.grad[0].any() and not logits.grad[1].any()
