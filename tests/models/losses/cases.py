@@ -190,6 +190,7 @@ ENTRIES = {
 }
 #: losses that compare no maps, or need a head -> the test file that has their properties instead
 ELSEWHERE = {'DeFeatRoILoss': 'test_defeat_roi.py', 'SparseKDLoss': 'test_sparsekd.py',
+             'ITKDLoss': 'test_itkd.py',
              'PointDistillerLoss': 'test_pointdistiller.py',
              'UniDistillResponseLoss': 'test_unidistill.py',
              'CMKDAnchorLoss': 'test_cmkd.py', 'TiGBEVDepthLoss': 'test_tig_bev.py',

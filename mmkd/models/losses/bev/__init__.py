@@ -4,6 +4,7 @@ from .cmkd import CMKDAnchorLoss, CMKDCenterLoss, CMKDFeatureLoss
 from .distillbev import DistillBEVLoss
 from .fd3d import FD3DHeatmapLoss
 from .fsd_bev import FSDBEVLoss
+from .itkd import ITKDLoss
 from .pointdistiller import PointDistillerLoss, PointDistillerMapLoss
 from .sparsekd import SparseKDLoss
 from .tig_bev import TiGBEVLoss
@@ -12,7 +13,7 @@ from .unidistill import UniDistillFeatureLoss, UniDistillRelationLoss, UniDistil
 
 __all__ = [
     'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'CMKDAnchorLoss', 'CMKDCenterLoss',
-    'CMKDFeatureLoss', 'DistillBEVLoss', 'FD3DHeatmapLoss', 'FSDBEVLoss', 'PointDistillerLoss',
-    'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
-    'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
+    'CMKDFeatureLoss', 'DistillBEVLoss', 'FD3DHeatmapLoss', 'FSDBEVLoss', 'ITKDLoss',
+    'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss',
+    'TiGBEVLoss', 'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]
