@@ -1,4 +1,5 @@
 """DistillBEV against its formula by loops, with boxes of every kind, and its options."""
+import contextlib
 import itertools
 import math
 import random
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from mmkd.models.losses.bev import DistillBEVLoss
+from mmkd.models.losses.bev import distillbev as distillbev_module
 from mmkd.models.losses.bev.distillbev_regions import FALSE_POSITIVES, component_sizes
 
 from .distillbev_reference import component, distillbev, regions
@@ -228,3 +230,17 @@ def test_what_is_refused_in_a_step():
         built()(student, teacher, boxes_of('none'), METRES)
     with pytest.raises(ValueError, match='the student has no feature, heatmap'):
         built(fp_as_foreground='teacher')(student, teacher, boxes_of('none', 'none'), METRES)
+
+
+@pytest.mark.parametrize('scale', ['average', 'dfs'])
+def test_nothing_is_read_from_the_device(monkeypatch, scale):
+    """Tensors on 'meta' have no values to read (and it has no autocast)."""
+    monkeypatch.setattr(distillbev_module, 'full_precision', contextlib.nullcontext)
+    with torch.device('meta'):
+        student, teacher = torch.empty(2, 3, *SIZE, requires_grad=True), torch.empty(2, 3, *SIZE)
+        heat = [torch.empty(2, 2, *SIZE)]
+        loss = DistillBEVLoss(fp_as_foreground='student', fp_scale_mode=scale, context_length=1.,
+                              context_weight=.5)
+        losses = loss(dict(feature=student, heatmap=heat), dict(feature=teacher, heatmap=heat),
+                      [torch.empty(4, 7), torch.empty(0, 7)], METRES, heat)
+    assert all(value.shape == () and value.is_meta for value in losses.values())

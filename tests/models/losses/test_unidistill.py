@@ -1,15 +1,19 @@
 """UniDistill's losses against loops, at every kind of box, and where they read."""
+import contextlib
 import itertools
 import math
 
 import pytest
 import torch
 
+from mmkd.models.losses import full_precision
 from mmkd.models.losses.bev import (
     UniDistillFeatureLoss,
     UniDistillRelationLoss,
     UniDistillResponseLoss,
+    unidistill,
 )
+from mmkd.ops import check_values
 
 SIZE, METRES = (8, 8), (-4., -6., 4., 2.)
 KINDS = {
@@ -195,3 +199,16 @@ def test_what_is_refused():
         UniDistillResponseLoss()(heads(), heads(), boxes[:1], METRES)
     with pytest.raises(ValueError, match='greater than 0'):
         UniDistillResponseLoss(tau=0.)
+
+
+def test_nothing_is_read_from_the_device(monkeypatch):
+    """Tensors on 'meta' have no values to read (and it has no autocast)."""
+    for module in (unidistill, full_precision):
+        monkeypatch.setattr(module, 'full_precision', contextlib.nullcontext)
+    with torch.device('meta'), check_values(False):
+        sides = [torch.empty(2, 3, *SIZE) for _ in range(2)]
+        boxes = [torch.empty(4, 7), torch.empty(0, 7)]
+        values = [loss()(*sides, boxes, METRES) for loss in LOSSES.values()]
+        values += UniDistillResponseLoss()(
+            *(dict(heatmap=[x], reg=[x]) for x in sides), boxes, METRES).values()
+    assert all(value.shape == () and value.is_meta for value in values)

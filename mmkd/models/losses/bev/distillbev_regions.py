@@ -96,21 +96,21 @@ def component_sizes(mask):
     that a cell belongs to, 1 outside.
 
     Components that touch are joined, each to its neighbour of the lowest number. In two rounds
-    each one is joined with another at least, so that as many rounds suffice as are made here, and
-    nobody has to look whether they did.
+    each one is joined with another at least, so that half of them are left, as many rounds suffice
+    as are made here, and nobody has to look whether they did.
     """
     batch, height, width = mask.shape
     cells = height * width
     doublings = max(math.ceil(math.log2(cells)), 1)
     nobody = torch.arange(cells + 1, device=mask.device).expand(batch, -1)
     parent = torch.where(F.pad(mask.flatten(1), (0, 1)), nobody, cells)
-    for _ in range(2 * doublings):
+    for turn in range(2 * doublings):
         padded = F.pad(parent[:, :-1].view(batch, height, width), (1, 1, 1, 1), value=cells)
         lowest = torch.stack([padded[:, 1:-1, :-2], padded[:, 1:-1, 2:], padded[:, :-2, 1:-1],
                               padded[:, 2:, 1:-1]]).amin(0)
         lowest = torch.where(mask, lowest, cells).flatten(1)
         joined = nobody.scatter_reduce(1, parent[:, :-1], lowest, 'amin')
-        for _ in range(doublings):
+        for _ in range(doublings - turn // 2):  # a chain is no longer than there are components
             joined = joined.gather(1, joined)
         parent = joined.gather(1, parent)
     sizes = torch.zeros_like(parent).scatter_add_(1, parent, torch.ones_like(parent))
