@@ -105,3 +105,73 @@ def _bilinear(x, place):
             if 0 <= row < x.shape[1] and 0 <= column < x.shape[2]:
                 value = value + x[:, row, column] * (1 - abs(v - row)) * (1 - abs(u - column))
     return value
+
+
+def cmkd(shift=0., mask=False, batch=2, anchors=2, classes=3, size=(3, 4)):
+    """(args, arrays), by autograd of sums over anchors; ``shift`` is added to the teacher's
+    scores."""
+    generator = torch.Generator().manual_seed(1)
+    widths = dict(cls=anchors * classes, box=anchors * 7, dir=anchors * 2)
+    arrays = {f'{side}_bev': torch.randn(batch, 3, *size, generator=generator).double()
+              for side in ('student', 'teacher')}
+    arrays['teacher_bev'][:, :, 0] = 0
+    arrays |= {f'{side}_{name}': torch.randn(batch, *size, width, generator=generator).double()
+               for side in ('student', 'teacher') for name, width in widths.items()}
+    arrays['teacher_cls'] = arrays['teacher_cls'] + shift
+    leaves = {key: value.requires_grad_() for key, value in arrays.items()
+              if key.startswith('student')}
+    weight = torch.ones_like(arrays['teacher_bev'])
+    if mask:
+        weight[:, :, 0] = .05
+    gap = (arrays['student_bev'] - arrays['teacher_bev']) ** 2
+    losses = dict(loss_bev=32 * (gap * weight).mean() * weight.numel() / weight.sum())
+    s, t = (arrays[f'{side}_cls'].reshape(batch, -1, classes).sigmoid()
+            for side in ('student', 'teacher'))
+    entropy = -(t * s.log() + (1 - t) * (1 - s).log()) * (s - t) ** 2
+    losses['loss_cls'] = 2 * sum(
+        entropy[b, :, k].sum() / max(1, int((t[b, :, k] > .1).sum()))
+        for b in range(batch) for k in range(classes))
+    p, q = (arrays[f'{side}_box'].reshape(batch, -1, 7) for side in ('student', 'teacher'))
+    gap = torch.cat([p[..., :6] - q[..., :6], (p[..., 6:] - q[..., 6:]).sin()], -1).abs()
+    smooth = torch.where(gap < 1 / 9, gap ** 2 * 4.5, gap - 1 / 18).sum(2)
+    d, e = (arrays[f'{side}_dir'].reshape(batch, -1, 2) for side in ('student', 'teacher'))
+    bins = d.logsumexp(2) - d.gather(2, e.argmax(2, keepdim=True))[..., 0]
+    share = torch.stack([torch.where(c > .1, c, 0.) / max(1, int((c > .1).sum()))
+                         for c in t.sum(2)]) / batch
+    losses |= dict(loss_loc=2 * (smooth * share).sum(), loss_dir=.4 * (bins * share).sum())
+    losses['loss_box_plus_dir'] = losses['loss_loc'] + losses['loss_dir']
+    total = losses['loss_bev'] + losses['loss_cls'] + losses['loss_box_plus_dir']
+    gradients = torch.autograd.grad(total, list(leaves.values()))
+    arrays |= losses | {f'grad_{key}': value for key, value in zip(leaves, gradients, strict=True)}
+    args = dict(LOSS_BEV_WEIGHT=32, LOSS_BEV_TYPE='L2', use_nonzero_mask=mask, qfl_beta=2.,
+                cls_pos_threshold=.1, reg_pos_threshold_on_class_sum=.1, smooth_l1_beta=1 / 9,
+                weights=dict(cls=2., loc=2., dir=.4), num_class=classes, anchors_per_cell=anchors)
+    return args, {key: value.detach().numpy() for key, value in arrays.items()}
+
+
+def fd3d_heatmap(boxes=True, batch=2):
+    """(args, arrays); without a box 1 / 0 times 0 as in the official code."""
+    random = np.random.default_rng(2)
+    student, teacher = random.standard_normal((2, batch, 3, 5, 4))
+    fpn, other = random.standard_normal((2, 3, 2, 3, 4))
+    mask = random.random((batch, 1, 5, 4)) * boxes
+    p, s = (np.exp(x / 2) / np.exp(x / 2).sum((2, 3), keepdims=True) for x in (other, fpn))
+    with np.errstate(invalid='ignore', divide='ignore'):
+        scale = .1 * np.float64(1.) / mask.sum()
+        loss = scale * ((student * mask - teacher * mask) ** 2).sum()
+        gradient = scale * 2 * mask ** 2 * (student - teacher)
+    return dict(bev_weight=.1, cwd_tau=2., cwd_weight=.25), {
+        'student_bev': student, 'teacher_bev': teacher, 'heatmap': mask, 'student_fpn': fpn,
+        'teacher_fpn': other, 'loss_bev': loss, 'grad_student_bev': gradient,
+        'loss_cwd': np.float64(-.25 * 4 * (p * np.log(s)).sum() / 6),
+        'grad_student_fpn': .25 * 2 * (s - p) / 6}
+
+
+def fsdbev(batch=2):
+    """(args, arrays)."""
+    random = np.random.default_rng(3)
+    student, teacher = random.standard_normal((2, batch, 3, 5, 4))
+    length = np.sqrt((teacher ** 2).sum(1, keepdims=True)) + 1e-7
+    return {}, {'student_bev': student, 'teacher_bev': teacher,
+                'loss': np.float64((((student - teacher) / length) ** 2).sum() / (batch * 20)),
+                'grad_student_bev': 2 * (student - teacher) / length ** 2 / (batch * 20)}

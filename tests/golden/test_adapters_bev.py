@@ -15,6 +15,12 @@ CASES = {
     'bevdistill_dense_noboxes': lambda: made.bevdistill_dense(()),
     'bevdistill_relation_ordinary': made.bevdistill_relation,
     'bevdistill_relation_batch2': lambda: made.bevdistill_relation(batch=2, stages=3),
+    'cmkd_ordinary': made.cmkd,
+    'cmkd_nonzero_mask': lambda: made.cmkd(mask=True),
+    'cmkd_nopositive': lambda: made.cmkd(shift=-9., batch=1),
+    'fd3d_heatmap_ordinary': made.fd3d_heatmap,
+    'fd3d_heatmap_noboxes': lambda: made.fd3d_heatmap(boxes=False, batch=1),
+    'fsdbev_bevloss': made.fsdbev,
 }
 
 

@@ -39,11 +39,10 @@ from .relation import CIRKDMemoryLoss, CIRKDMiniBatchLoss
 
 __all__ = [
     'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'BEVDistillDenseLoss', 'BEVDistillRelationLoss',
-    'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CMKDAnchorLoss', 'CMKDCenterLoss',
-    'CMKDFeatureLoss', 'CrossKDLoss', 'CWDLoss', 'DeFeatLoss', 'DeFeatRoILoss',
-    'DistillBEVLoss', 'DISTLoss', 'FBKDLoss', 'FD3DHeatmapLoss', 'FGDLoss', 'FGFILoss',
-    'FitNetLoss', 'FRSLoss', 'FSDBEVLoss', 'ITKDLoss', 'KDLoss', 'LDLoss', 'MGDLoss',
-    'PGDClsLoss', 'PGDRegLoss', 'PKDLoss', 'PointDistillerLoss', 'PointDistillerMapLoss',
-    'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss', 'UniDistillFeatureLoss',
-    'UniDistillRelationLoss', 'UniDistillResponseLoss'
+    'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CMKDAnchorLoss', 'CMKDCenterLoss', 'CMKDFeatureLoss',
+    'CrossKDLoss', 'CWDLoss', 'DeFeatLoss', 'DeFeatRoILoss', 'DistillBEVLoss', 'DISTLoss',
+    'FBKDLoss', 'FD3DHeatmapLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss', 'FRSLoss', 'FSDBEVLoss',
+    'ITKDLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss',
+    'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
+    'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]

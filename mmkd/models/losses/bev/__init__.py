@@ -14,6 +14,6 @@ from .unidistill import UniDistillFeatureLoss, UniDistillRelationLoss, UniDistil
 __all__ = [
     'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'CMKDAnchorLoss', 'CMKDCenterLoss',
     'CMKDFeatureLoss', 'DistillBEVLoss', 'FD3DHeatmapLoss', 'FSDBEVLoss', 'ITKDLoss',
-    'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss',
-    'TiGBEVLoss', 'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
+    'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
+    'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]
