@@ -33,11 +33,12 @@ def run(case):
     teacher = case.input('teacher_hm_logits').sigmoid().clamp(1e-4, 1 - 1e-4)
     heatmap = args['hm_weight'] * SparseKDLoss.heatmap(
         case.input('student_hm'), teacher, case.input('gt_heatmap'))
-    student, teacher = (torch.cat([case.input(f'{side}_reg.{branch}') for branch in BRANCHES
-                                   if f'{side}_reg.{branch}' in case.inputs], 1)
-                        for side in SIDES)
-    reg = student.sum() * 0
-    if args['reg_weight'] and student.shape == teacher.shape:
+    parts = [name for name in BRANCHES if f'student_reg.{name}' in case.inputs]
+    student, teacher = ([case.input(f'{side}_reg.{name}') for name in parts] for side in SIDES)
+    reg = case.input('student_hm').sum() * 0
+    # the official code leaves the regression out where shapes differ
+    if args['reg_weight'] and parts and student[0].shape == teacher[0].shape:
         reg = args['reg_weight'] * SparseKDLoss.regression(
-            student, teacher, case.input('inds'), case.input('masks'))
+            torch.cat(student, 1), torch.cat(teacher, 1), case.input('inds'),
+            case.input('masks'))
     return Outcome({'loss_total': heatmap + reg}, {'loss_hm': heatmap, 'loss_reg': reg})
