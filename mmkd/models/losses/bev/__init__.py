@@ -1,6 +1,7 @@
 """Losses that compare detectors on maps seen from above."""
 from .bevdistill import BEVDistillDenseLoss, BEVDistillRelationLoss
-from .cmkd import CMKDAnchorLoss, CMKDCenterLoss, CMKDFeatureLoss
+from .cmkd import CMKDAnchorLoss, CMKDFeatureLoss
+from .cmkd_center import CMKDCenterLoss
 from .distillbev import DistillBEVLoss
 from .fd3d import FD3DHeatmapLoss
 from .fsd_bev import FSDBEVLoss
