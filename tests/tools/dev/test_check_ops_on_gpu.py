@@ -31,6 +31,8 @@ def test_reports_are_ours_where_they_name_a_kernel_or_the_library_of_ours():
                           '\n') == (0, 0)
     every = OURS + OURS + OTHERS + HOST + '========= ERROR SUMMARY: 4 errors\n'
     assert check.findings(every) == (3, 1)
+    called_by_us = OTHERS + '=========         Host Frame: mmkd::knn() in mmkd_ops_cuda_1.so\n'
+    assert check.findings(called_by_us) == (0, 1)
     race = '========= Error: Race reported between Write access at void mmkd::k()+0x10\n'
     assert check.findings(race + '========= RACECHECK SUMMARY: 1 hazard displayed\n') == (1, 0)
 
