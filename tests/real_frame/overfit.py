@@ -1,6 +1,6 @@
 """Train a detector on the real frame alone, and draw the boxes that it then finds.
 
-    python -m tests.real_frame.overfit --out /tmp/frame [--config CONFIG] [--iterations 400]
+    python -m tests.real_frame.overfit --out work_dirs/frame [--config CONFIG] [--iterations 400]
 
 Geometry, targets, head and decoding agree if the boxes come back to where they were. Any config of
 mmdet3d whose training pipeline draws nothing at random will do.
