@@ -19,7 +19,7 @@ TERMS = dict(
     feature=dict(tap='bev', student_connector=dict(type='mmkd.ConvConnector'),
                  loss=dict(type='mmkd.FitNetLoss')),
     heat=dict(tap='heatmap', loss=dict(type='mmkd.FitNetLoss'), schedule=dict(
-        type='linear', begin=0, end=8)))
+        type='linear', begin=0, end=8, start=.5)))
 SCANS = dict(area=RANGE, images=(6, *SIZE))
 
 

@@ -157,7 +157,8 @@ def _teacher_head(batch):
 def _points(batch):
     """Of each sample (P, 3 or more), x, y, z first, in the augmented LiDAR frame."""
     # In the dry run the batch of a camera student has images alone, and that of the teacher points.
-    for inputs in (batch.inputs, batch.teacher[1]):
+    for side in (lambda: batch.inputs, lambda: batch.teacher[1]):
+        inputs = side()
         if isinstance(inputs, dict) and inputs.get('points') is not None:
             return inputs['points']
     raise ValueError(f"a loss asks for points, and the batch has none: {_HOW['points']}")
