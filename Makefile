@@ -1,5 +1,6 @@
 # make demo   set everything up and run the main job: teacher, student alone, student distilled
 # make demo-det  the same for detection: boxes, by four methods (half an hour)
+# make demo-3d   the same for 3D detection: a LiDAR detector teaches one of cameras (an hour)
 # make test   set everything up and run the tests; those of the operators three times: on the CPU
 #             kernels, on the CUDA sources emulated on the CPU (their kernels in three orders of
 #             threads), and on the PyTorch reference
@@ -18,7 +19,7 @@ SIDE_BY_SIDE = -n auto --dist worksteal
 # What the order of emulated threads cannot change
 NO_KERNELS = library or mmcv or mmdet3d or opcheck or gradcheck or refuse
 
-.PHONY: setup demo demo-det test sanitize lint table bench zoo clean
+.PHONY: setup demo demo-det demo-3d test sanitize lint table bench zoo clean
 setup:
 	@$(PYTHON) tools/dev/setup_env.py --venv $(VENV)
 
@@ -27,6 +28,9 @@ demo: setup
 
 demo-det: setup
 	$(BIN)/python tools/demo.py --task det
+
+demo-3d: setup
+	$(BIN)/python tools/demo.py --task det3d
 
 test: setup
 	$(BIN)/python -m pytest tests $(SIDE_BY_SIDE)

@@ -11,26 +11,38 @@ EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (0, 4), (1, 5), (2, 6), (3, 7))
 FRONT = ((4, 5), (5, 6), (6, 7), (7, 4), (4, 6), (5, 7))
 NEAREST = .2  # metres in front of a camera; what is nearer is cut off
 MARGIN = 6    # pixels between pictures
+HEIGHT = 520  # of a map without pictures
 
 
 def draw_scene(path, images, cameras, groups, point_cloud_range, points=None, columns=3):
-    """Write a picture: the images of all cameras with boxes, and the map beside them.
+    """Write a picture, :func:`scene_picture`, to a PNG file; returns its ``path``."""
+    return _write(path, scene_picture(images, cameras, groups, point_cloud_range, points, columns))
+
+
+def _write(path, picture):
+    if not cv2.imwrite(path, picture[..., ::-1]):
+        raise OSError(f'{path} could not be written')
+    return path
+
+
+def scene_picture(images, cameras, groups, point_cloud_range, points=None, columns=3, below=False):
+    """A picture: the images of all cameras with boxes, and the map beside or below them.
 
     The front of a box has a cross. The map has x to the right and y upwards, in metres of the
     (augmented) LiDAR frame, 10 m between the lines.
 
     Args:
-        path (str): PNG to write.
-        images (list): (H, W, 3) uint8 RGB of each camera, as the network gets them.
+        images (list): (H, W, 3) uint8 RGB of each camera, as the network gets them; may be empty.
         cameras (CameraMatrices): Of this one sample.
         groups (dict): name -> (M, 8, 3) corners in the (augmented) LiDAR frame, in mmdet3d's
             order; one colour each.
         point_cloud_range: (x_min, y_min, z_min, x_max, y_max, z_max) of the map.
         points: (P, 3 or more) x, y, z, drawn into the map.
         columns (int): Images beside each other.
+        below (bool): The map is below the images, as wide as they are.
 
     Returns:
-        str: ``path``.
+        ndarray: (H, W, 3) uint8 RGB.
     """
     if len(groups) > len(GROUP_COLOURS):
         raise ValueError(f'draw_scene has colours for {len(GROUP_COLOURS)} groups of boxes, not '
@@ -43,12 +55,19 @@ def draw_scene(path, images, cameras, groups, point_cloud_range, points=None, co
         for _, corners, colour in groups:
             draw_in_image(image, corners, cameras, i, colour)
         painted.append(image)
+    if not painted:
+        return draw_from_above(groups, point_cloud_range, points, HEIGHT)
     sheet = _tiled(painted, columns)
-    scene = draw_from_above(groups, point_cloud_range, points, sheet.shape[0])
-    gap = np.full((sheet.shape[0], MARGIN, 3), 255, np.uint8)
-    if not cv2.imwrite(path, np.concatenate([sheet, gap, scene], 1)[..., ::-1]):
-        raise OSError(f'{path} could not be written')
-    return path
+    x_min, y_min, _, x_max, y_max, _ = point_cloud_range
+    height = round(sheet.shape[1] * (y_max - y_min) / (x_max - x_min)) if below else sheet.shape[0]
+    scene = draw_from_above(groups, point_cloud_range, points, height)
+    if not below:
+        gap = np.full((height, MARGIN, 3), 255, np.uint8)
+        return np.concatenate([sheet, gap, scene], 1)
+    gap = np.full((MARGIN, sheet.shape[1], 3), 255, np.uint8)
+    scene = cv2.resize(scene, (sheet.shape[1], height)) if scene.shape[1] != sheet.shape[1] \
+        else scene
+    return np.concatenate([sheet, gap, scene])
 
 
 def draw_in_image(image, corners, cameras, camera, colour):
@@ -101,16 +120,20 @@ def _tiled(images, columns):
     return sheet
 
 
-def draw_from_above(groups, point_cloud_range, points, height):
-    """The map (height, W, 3): boxes of ``groups`` of (name, corners, colour), and points."""
+def draw_from_above(groups, point_cloud_range, points, height, ground=None):
+    """The map (height, W, 3): boxes of ``groups`` of (name, corners, colour), and points.
+
+    ``ground``: (height, W, 3) RGB on which they are drawn; default: white, with lines.
+    """
     x_min, y_min, _, x_max, y_max, _ = point_cloud_range
     scale = height / (y_max - y_min)
-    picture = np.full((height, max(round((x_max - x_min) * scale), 1), 3), 255, np.uint8)
+    picture = np.full((height, max(round((x_max - x_min) * scale), 1), 3), 255, np.uint8) \
+        if ground is None else ground.copy()
 
     def pixel(xy):
         return np.stack([(xy[..., 0] - x_min) * scale, (y_max - xy[..., 1]) * scale], -1)
 
-    for at in range(-1000, 1001, 10):
+    for at in range(-1000, 1001, 10) if ground is None else ():
         for line in ([(x_min, at), (x_max, at)], [(at, y_min), (at, y_max)]):
             (u, v), (s, t) = np.rint(np.clip(pixel(np.array(line, dtype=float)), -9999, 9999)
                                      ).astype(int).tolist()
@@ -134,30 +157,41 @@ def draw_from_above(groups, point_cloud_range, points, height):
 
 
 def draw_sample(path, item, point_cloud_range, predicted=None, score=.3, points=None):
-    """:func:`draw_scene` of an item of a data set, with its boxes and predicted ones.
+    """Write :func:`sample_picture` to the PNG file ``path``; returns it."""
+    return _write(path, sample_picture(item, point_cloud_range, predicted, score, points))
+
+
+def sample_picture(item, point_cloud_range, predicted=None, score=.3, points=None, columns=3,
+                   below=False):
+    """:func:`scene_picture` of an item of a data set, with its boxes and predicted ones.
 
     Args:
-        path (str): PNG to write.
         item (dict): What a pipeline that ends with ``mmkd.PackBEVInputs`` gives.
         point_cloud_range: Of the map, metres.
         predicted (InstanceData, optional): ``pred_instances_3d`` of the sample.
         score (float): Predictions above it are drawn.
         points: (P, 3 or more), drawn into the map; default: those of the item.
+        columns, below: See :func:`scene_picture`.
 
     Returns:
-        str: ``path``.
+        ndarray: (H, W, 3) uint8 RGB.
     """
-    sample = item['data_samples']
-    truth = sample.gt_instances_3d.get('bboxes_3d')
-    if truth is None and sample.get('eval_ann_info'):
-        truth = sample.eval_ann_info['gt_bboxes_3d']
+    sample, truth = item['data_samples'], true_boxes(item['data_samples'])
     groups = {} if truth is None else {'ground truth': truth.corners}
     if predicted is not None:
         keep = predicted.scores_3d > score
         groups[f'predicted, score > {score:g}'] = predicted.bboxes_3d[keep].corners.cpu()
-    images = item['inputs']['img']
+    images = item['inputs'].get('img', ())
     images = images[:len(images) // sample.get('num_frames', 1)]
-    return draw_scene(
-        path, [image.permute(1, 2, 0).numpy()[..., ::-1] for image in images],
-        camera_matrices([sample.metainfo]), groups, point_cloud_range,
-        item['inputs'].get('points') if points is None else points)
+    return scene_picture(
+        [image.permute(1, 2, 0).numpy()[..., ::-1] for image in images],
+        camera_matrices([sample.metainfo]) if len(images) else None, groups, point_cloud_range,
+        item['inputs'].get('points') if points is None else points, columns, below)
+
+
+def true_boxes(sample):
+    """The annotated boxes of a sample of training or of validation; None if it has none."""
+    boxes = sample.gt_instances_3d.get('bboxes_3d')
+    if boxes is None and sample.get('eval_ann_info'):
+        boxes = sample.eval_ann_info['gt_bboxes_3d']
+    return boxes

@@ -13,8 +13,9 @@ from mmengine.registry import DATASETS, MODELS, VISUALIZERS, DefaultScope, init_
 
 from ..utils.checkpoint import load_checkpoint_file
 from ..utils.weights import students_weights
+from .scenes import SceneDrawing, is_scene
 
-#: width of a column in pixels, height of the titles, space between the cells
+#: width of a column of pictures in pixels, height of the titles, space between the cells
 WIDTH, TITLE, GAP = 360, 30, 6
 
 
@@ -22,7 +23,8 @@ def draw_predictions(path, cfg, models, split='val', pictures=4):
     """Write a picture: one row per input, one column per thing compared.
 
     Columns: input, ground truth, then each model's prediction. Any library whose data set gives
-    pictures and whose visualizer has ``add_datasample`` can be drawn.
+    pictures and whose visualizer has ``add_datasample`` can be drawn; boxes in the LiDAR frame are
+    drawn into the images of all cameras and into the map seen from above.
 
     Args:
         path (str): PNG to write.
@@ -34,23 +36,28 @@ def draw_predictions(path, cfg, models, split='val', pictures=4):
     Returns:
         str: ``path``.
     """
+    dataset, items = some_items(cfg, split, pictures)
+    draw = SceneDrawing(cfg) if is_scene(items[0]) else _Drawing(cfg, dataset.metainfo)
+    columns = draw.given(items)
+    for title, (model_cfg, checkpoint) in models.items():
+        model = load_model(model_cfg, checkpoint)
+        lacks = draw.lacks(model, items[0])
+        if lacks:
+            columns[f'{title}: reads {lacks}, not loaded'] = []
+        else:
+            columns[title] = [draw(item, predict(model, item)) for item in items]
+    cv2.imwrite(path, sheet(columns, draw.width)[..., ::-1])
+    return path
+
+
+def some_items(cfg, split, count):
+    """(the data set of a split, a list of ``count`` of its items, spread evenly)."""
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
-    count = min(pictures, len(dataset))
-    items = [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, count)]
-    draw = _Drawing(cfg, dataset.metainfo)
-    images = [_image(item) for item in items]
-    columns = {'input': images, 'ground truth': [
-        draw(image, item['data_samples'], truth=True)
-        for image, item in zip(images, items, strict=True)]}
-    for title, (model_cfg, checkpoint) in models.items():
-        model = load_model(model_cfg, checkpoint)
-        columns[title] = [draw(image, predict(model, item))
-                          for image, item in zip(images, items, strict=True)]
-    cv2.imwrite(path, _sheet(columns)[..., ::-1])
-    return path
+    count = min(count, len(dataset))
+    return dataset, [dataset[int(i)] for i in np.linspace(0, len(dataset) - 1, count)]
 
 
 def build_model(cfg):
@@ -85,7 +92,9 @@ def _image(item):
 
 
 class _Drawing:
-    """The config's visualizer as a function of (image, data sample)."""
+    """The config's visualizer as a function of (item, data sample)."""
+
+    width = WIDTH
 
     def __init__(self, cfg, metainfo):
         visualizer = dict(cfg.get('visualizer') or {})
@@ -99,8 +108,16 @@ class _Drawing:
         # Class names painted over a label map hide what is to be compared.
         self.options = {key: False for key in ('with_labels', 'withLabels') if key in known}
 
-    def __call__(self, image, sample, truth=False):
-        instances = sample.get('gt_instances')
+    def given(self, items):
+        """{title: pictures} of what the data set has."""
+        return {'input': [_image(item) for item in items],
+                'ground truth': [self(item, item['data_samples'], truth=True) for item in items]}
+
+    def lacks(self, model, item):
+        """What the model reads and the item has not; here there is one input."""
+
+    def __call__(self, item, sample, truth=False):
+        image, instances = _image(item), sample.get('gt_instances')
         if hasattr(instances, 'bboxes') and not isinstance(instances.bboxes, torch.Tensor):
             sample = sample.clone()  # boxes of a class of mmdet's, which visualizers do not take
             sample.gt_instances.bboxes = instances.bboxes.tensor
@@ -115,29 +132,32 @@ class _Drawing:
 
 
 # ---- the sheet ---------------------------------------------------------------------------------
-def _sheet(columns):
-    """Columns of pictures under their titles, as one RGB picture."""
-    parts = []
-    for title, cells in columns.items():
-        parts.append(np.vstack([_title(title), *(_cell(cell) for cell in cells)]))
+def sheet(columns, width=WIDTH):
+    """Columns of pictures under their titles, as one RGB picture.
+
+    Args:
+        columns (dict): title -> list of (H, W, 3) uint8 RGB.
+        width (int): Of a column, pixels.
+    """
+    parts = [np.vstack([_title(title, width), *(_cell(cell, width) for cell in cells)])
+             for title, cells in columns.items()]
     height = max(part.shape[0] for part in parts)
     parts = [cv2.copyMakeBorder(part, 0, height - part.shape[0], 0, 0, cv2.BORDER_CONSTANT,
                                 value=(255, 255, 255)) for part in parts]
     return np.hstack(parts)
 
 
-def _cell(image):
+def _cell(image, width):
     """A picture of the column's width with a white margin."""
-    scale = WIDTH / image.shape[1]
+    scale = width / image.shape[1]
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale >= 2 else cv2.INTER_LINEAR
-    image = cv2.resize(image, (WIDTH, max(round(image.shape[0] * scale), 1)), interpolation=way)
+    image = cv2.resize(image, (width, max(round(image.shape[0] * scale), 1)), interpolation=way)
     return cv2.copyMakeBorder(image, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 
-def _title(text):
-    bar = np.full((TITLE, WIDTH + GAP, 3), 255, np.uint8)
+def _title(text, width):
+    bar = np.full((TITLE, width + GAP, 3), 255, np.uint8)
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.62
-    width = cv2.getTextSize(text, font, scale, 1)[0][0]
-    scale *= min(1., (WIDTH - 8) / width)
+    scale *= min(1., (width - 8) / cv2.getTextSize(text, font, scale, 1)[0][0])
     cv2.putText(bar, text, (4, 21), font, scale, (0, 0, 0), 1, cv2.LINE_AA)
     return bar

@@ -63,6 +63,26 @@ def test_demo_of_detection(tmp_path):
     assert cv2.imread(str(tmp_path / 'demo' / 'predictions.png')).shape[1] > 5 * 160
 
 
+@pytest.mark.slow
+def test_demo_of_lidar_that_teaches_cameras(tmp_path):
+    done = demo(tmp_path, '--task', 'det3d', '--seeds', '0', '--recipes', 'bevdistill',
+                '--train', '2')
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((tmp_path / 'demo' / 'comparison.json').read_text())
+    teacher, student, distilled = results['rows']
+    assert [row['model'] for row in results['rows']] == ['teacher', 'student alone', 'bevdistill']
+    assert distilled['parameters'] == student['parameters'] != teacher['parameters']
+    of_all = 'NuScenes metric/pred_instances_3d_NuScenes/'
+    assert results['metric'] == f'{of_all}NDS' and results['beside'] == [f'{of_all}mAP']
+    table = (tmp_path / 'demo' / 'comparison.md').read_text()
+    assert '| NDS, mean ± std |' in table and '| mAP, mean ± std |' in table
+    assert (tmp_path / 'demo/data/drives/v1.0-trainval/sample_annotation.json').is_file()
+    assert (tmp_path / 'demo' / 'curves.png').is_file()
+    for name, columns in (('predictions', 4), ('features', 4)):
+        picture = cv2.imread(str(tmp_path / 'demo' / f'{name}.png'))
+        assert picture.shape[1] > columns * 350 and picture.std() > 20
+
+
 def test_the_recipes_of_the_demos_are_there():
     for task, about in load_tool('demo').TASKS.items():
         assert set(about.recipes) <= set(recipes(task))

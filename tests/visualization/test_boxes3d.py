@@ -6,7 +6,12 @@ import torch
 from mmdet3d.structures import LiDARInstance3DBoxes
 
 from mmkd.visualization import draw_scene
-from mmkd.visualization.boxes3d import GROUP_COLOURS, draw_from_above, draw_in_image
+from mmkd.visualization.boxes3d import (
+    GROUP_COLOURS,
+    draw_from_above,
+    draw_in_image,
+    scene_picture,
+)
 from tests.models.bev.rigs import SIZE, augmented, cameras_of, rig
 
 RANGE = (-20., -20., -5., 20., 20., 3.)
@@ -70,3 +75,28 @@ def test_a_scene_is_one_picture(tmp_path):
         draw_scene(path, images, cameras_of(rig()), dict.fromkeys('abcdef', box), RANGE)
     with pytest.raises(OSError, match='could not be written'):
         draw_scene(str(tmp_path / 'none' / 'x.png'), images, cameras_of(rig()), {}, RANGE)
+
+
+def has(picture, colour):
+    """Lines are antialiased."""
+    return (np.abs(picture.astype(int) - colour).max(-1) < 90).any()
+
+
+def test_the_map_may_be_below_the_images_or_alone():
+    images = [np.full((*SIZE, 3), i, np.uint8) for i in range(6)]
+    box = corners(1., 12., -.5, 2., 1.5, 1., .7)
+    below = scene_picture(images, cameras_of(rig()), {'true': box}, RANGE, below=True)
+    width = 3 * 182 - 6
+    assert below.shape == (2 * 64 + 6 + 6 + width, width, 3)
+    alone = scene_picture([], None, {'true': box}, RANGE, np.zeros((5, 4)))
+    for picture in (below[-width:], alone):
+        assert picture.shape[0] == picture.shape[1]
+        assert has(picture, GROUP_COLOURS[0])
+
+
+def test_the_ground_may_be_a_picture():
+    ground = np.full((100, 100, 3), 7, np.uint8)
+    picture = draw_from_above([('', corners(0., 0., 0., 4., 2., 1., 0.), (255, 0, 0))], RANGE,
+                              None, 100, ground)
+    assert (picture[:20] == 7).all() and has(picture, (255, 0, 0))
+    assert (ground == 7).all()

@@ -15,13 +15,14 @@ from .table import comparison_page
 def run_comparison(plan, jobs=None, command=(), rows=4, say=print):
     """Train what is not trained yet, and write the results into the plan's folder.
 
-    ``comparison.json``, ``comparison.md``, ``curves.png`` and ``predictions.png``.
+    ``comparison.json``, ``comparison.md``, ``curves.png``, ``predictions.png`` and, for models with
+    maps seen from above, ``features.png``.
 
     Args:
         plan (Plan): What to compare.
         jobs (int, optional): How many at a time; default: as many as fit.
         command (list[str]): What was typed, for the results.
-        rows (int): Rows of ``predictions.png``; with 0 there is none.
+        rows (int): Rows of the last two; with 0 there are none.
         say: What is called with each line of progress.
 
     Returns:
@@ -56,7 +57,8 @@ def _draw(plan, results, rows, say):
     """Write the pictures. One that can't be drawn is told, and costs no result."""
     drawn = []
     for name, draw in (('curves.png', lambda: pictures.curves(plan, results)),
-                       ('predictions.png', lambda: rows and pictures.predictions(plan, rows))):
+                       ('predictions.png', lambda: rows and pictures.predictions(plan, rows)),
+                       ('features.png', lambda: rows and pictures.features(plan, rows))):
         try:
             path = draw()
         except Exception as error:

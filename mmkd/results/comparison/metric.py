@@ -48,6 +48,13 @@ def choose(metrics, key=None):
     return found
 
 
+def beside(metrics, chosen):
+    """The names in ``metrics`` of what tables also have beside the chosen one: nuScenes' mAP
+    beside its NDS."""
+    found = [_named(usual, metrics) for usual in _USUAL]
+    return [name for name in dict.fromkeys(found) if name not in (None, chosen)]
+
+
 def _named(key, metrics):
     if key in metrics:
         return key

@@ -24,8 +24,9 @@ def outcome(plan, command):
         command (list[str]): What was typed.
 
     Returns:
-        dict: ``metric``, ``split``, ``rows`` (a dict for each line of the table) and where they
-        come from: ``command``, ``seeds``, ``date``, ``torch``, ``device``.
+        dict: ``metric``, ``beside`` (others that the table has), ``split``, ``rows`` (a dict for
+        each line of the table) and where they come from: ``command``, ``seeds``, ``date``,
+        ``torch``, ``device``.
 
     Raises:
         ValueError: No run has the metric that was asked for.
@@ -36,14 +37,15 @@ def outcome(plan, command):
     evaluated = [run['metrics'][args.split] for row in rows for run in row['runs']
                  if run['metrics'].get(args.split)]
     chosen = metric.choose(evaluated[-1], key) if evaluated else key
+    others = metric.beside(evaluated[-1], chosen) if evaluated else []
     for row in rows:
         row['parameters'] = _parameters(plan.rows()[row['model']][0].evaluated)
         row['seconds_per_step'] = _median(run['seconds_per_step'] for run in row['runs'])
         row['peak_memory'] = max((run['peak_memory'] for run in row['runs']
                                   if run['peak_memory']), default=None)
     return with_statistics(dict(
-        metric=chosen, split=args.split, seeds=list(args.seeds), student=args.student,
-        teacher=args.teacher, command=_portable(command), rows=rows,
+        metric=chosen, beside=others, split=args.split, seeds=list(args.seeds),
+        student=args.student, teacher=args.teacher, command=_portable(command), rows=rows,
         device=machine.device(), torch=torch.__version__, date=str(datetime.date.today())))
 
 

@@ -1,8 +1,9 @@
-"""The pictures of a comparison: learning curves, and predictions side by side."""
+"""The pictures of a comparison: learning curves, predictions and features side by side."""
 import os
 
-from ...visualization import draw_curves, draw_predictions
+from ...visualization import draw_curves, draw_features, draw_predictions
 from . import readings
+from .table import short
 
 
 def curves(plan, results):
@@ -11,7 +12,7 @@ def curves(plan, results):
     # An unfinished seed would cut the mean of the others off.
     students = {title: [run for run in runs if run.trained]
                 for title, runs in plan.rows().items() if title != 'teacher'}
-    on_val = f'{metric} (validation)'
+    on_val = f'{short(metric)} (validation)'
     panels[on_val] = {title: [_metric_by_step(run, metric) for run in runs]
                       for title, runs in students.items()}
     panels['total loss, of all terms that train the model'] = {
@@ -45,10 +46,22 @@ def _metric_by_step(run, metric):
 
 def predictions(plan, pictures):
     """Write ``predictions.png`` of each model's first finished seed; returns its path."""
-    models = {}
+    return draw_predictions(os.path.join(plan.out, 'predictions.png'), plan.alone[0].evaluated,
+                            _models(plan), plan.args.split, pictures)
+
+
+def features(plan, pictures):
+    """Write ``features.png`` likewise, for models with maps seen from above; returns its path, or
+    None for others."""
+    return draw_features(os.path.join(plan.out, 'features.png'), plan.alone[0].evaluated,
+                         _models(plan), plan.args.split, pictures)
+
+
+def _models(plan):
+    """{title: (config, checkpoint)} of each row's first finished seed."""
+    found = {}
     for title, runs in plan.rows().items():
         run = next((run for run in runs if run.checkpoint is not None), None)
         if run is not None:
-            models[title] = (run.evaluated, run.checkpoint)
-    return draw_predictions(os.path.join(plan.out, 'predictions.png'), plan.alone[0].evaluated,
-                            models, plan.args.split, pictures)
+            found[title] = (run.evaluated, run.checkpoint)
+    return found

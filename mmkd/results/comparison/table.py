@@ -21,24 +21,39 @@ def with_statistics(results):
     return dict(results, rows=rows)
 
 
-def values_of(row, results):
-    """{seed: the metric on the split of the table} of a row's finished runs."""
+def values_of(row, results, metric=None):
+    """{seed: the metric (default: that of the table) on the split} of a row's finished runs."""
+    metric = metric or results['metric']
     found = {run['seed']: run['metrics'].get(results['split']) for run in row['runs']}
-    return {seed: metrics[results['metric']] for seed, metrics in found.items()
-            if metrics and results['metric'] in metrics}
+    return {seed: metrics[metric] for seed, metrics in found.items()
+            if metrics and metric in metrics}
 
 
 def comparison_table(results):
     """One row per model."""
-    digits = _digits(results)
+    digits, others = _digits(results), results.get('beside') or []
     rows = [[row['model'], _mean(row, digits),
              ', '.join(f'{value:.{digits}f}' for value in row['values']),
-             _gain(row.get('gain'), digits), f"{row['parameters']:,}",
+             _gain(row.get('gain'), digits),
+             *(_mean(_summary_of(row, results, other), digits) for other in others),
+             f"{row['parameters']:,}",
              _seconds(row['seconds_per_step']), _memory(row['peak_memory'])]
             for row in with_statistics(results)['rows']]
-    header = ['model', f"{results['metric']}, mean ± std", 'each seed', 'gain (95 % interval)',
+    header = ['model', f"{short(results['metric'])}, mean ± std", 'each seed',
+              'gain (95 % interval)', *(f'{short(other)}, mean ± std' for other in others),
               'parameters', 'seconds per step', 'peak memory']
     return table(header, rows)
+
+
+def short(metric):
+    """A metric's name for people: 'NuScenes metric/pred_instances_3d_NuScenes/NDS' is NDS."""
+    return metric.rpartition('/')[2] if metric.count('/') > 1 else metric
+
+
+def _summary_of(row, results, metric):
+    values = list(values_of(row, results, metric).values())
+    mean, std = summary(values) if values else (None, None)
+    return dict(mean=mean, std=std)
 
 
 def comparison_page(results):
@@ -46,7 +61,7 @@ def comparison_page(results):
     seeds = ', '.join(map(str, results['seeds']))
     several = len(results['seeds']) > 1
     lines = [comparison_table(results), '',
-             f"{results['metric']} on the {results['split']} split, "
+             f"{short(results['metric'])} on the {results['split']} split, "
              + (f"seeds {seeds}; std over the seeds. Gains are over the student alone, paired by "
                 "seed; the interval is Student's t." if several else f'seed {seeds}.')
              + f" {results['device']}, torch {results['torch']}, {results['date']}."]
@@ -68,7 +83,7 @@ def joint_table(named):
             for name, results in named.items()}
     header, lines = ['model'], [[model] for model in models]
     for name, results in named.items():
-        header += [f"{results['metric']}, {name}", 'gain (95 % interval)']
+        header += [f"{short(results['metric'])}, {name}", 'gain (95 % interval)']
         digits = _digits(results)
         for line in lines:
             row = rows[name].get(line[0])

@@ -1,0 +1,46 @@
+# The 3D demo's student: BEVDet on a ResNet-18 of half the usual width, six cameras.
+_base_ = 'base.py'
+model = dict(
+    type='mmkd.BEVDet',
+    data_preprocessor=dict(
+        type='Det3DDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True),
+    img_backbone=dict(
+        type='mmdet.ResNet',
+        depth=18,
+        base_channels=32,
+        stem_channels=32,
+        num_stages=4,
+        out_indices=(1, 2, 3),
+        norm_cfg=dict(type='BN', requires_grad=True),
+        norm_eval=False,
+        style='pytorch'),
+    img_neck=dict(type='mmkd.FinestFPN', in_channels=[64, 128, 256], out_channels=64),
+    img_view_transformer=dict(
+        type='mmkd.LSSViewTransformer',
+        in_channels=64,
+        out_channels=32,
+        voxel_size=[1., 1., 8.],
+        point_cloud_range={{_base_.point_cloud_range}},
+        depth_bins=(1., 41., 1.),
+        stride=8),
+    img_bev_encoder_backbone=dict(
+        type='SECOND',
+        in_channels=32,
+        out_channels=[32, 64, 128],
+        layer_nums=[1, 2, 2],
+        layer_strides=[1, 2, 2],
+        norm_cfg={{_base_.bev_encoder_norm}},
+        conv_cfg=dict(type='Conv2d', bias=False)),
+    img_bev_encoder_neck=dict(
+        type='SECONDFPN',
+        in_channels=[32, 64, 128],
+        out_channels=[32, 32, 32],
+        upsample_strides=[1, 2, 4],
+        norm_cfg={{_base_.bev_encoder_norm}},
+        upsample_cfg=dict(type='deconv', bias=False)),
+    pts_bbox_head={{_base_.head}},
+    train_cfg={{_base_.head_train_cfg}},
+    test_cfg={{_base_.head_test_cfg}})
