@@ -2,7 +2,7 @@
 
     make demo        (or: python tools/demo.py [--recipes cwd mgd] [--seeds 0 1 2])
     make demo-det    (or: python tools/demo.py --task det [--recipes pkd] [--seeds 0 1 2])
-    make demo-3d     (or: python tools/demo.py --task det3d [--recipes bevdistill] [--seeds 0 1 2])
+    make demo-3d     (or: python tools/demo.py --task det3d [--recipes distillbev] [--seeds 0 1 2])
 
 Draws scenes in the layout of Cityscapes, COCO or nuScenes and calls tools/compare.py with the
 configs of configs/demo: teacher, student alone and distilled students with the same seeds, data
@@ -59,7 +59,7 @@ TASKS = dict(
     det=Task('demo/det', 'work_dirs/demo_det', ('pkd', 'mgd', 'fgd', 'crosskd_gfl'), 'things',
              (400, 100), 4, lambda root, train, val, cfg: write_coco(
                  root, train, val, *cfg.scale, classes=cfg.classes)),
-    det3d=Task('demo/det3d', 'work_dirs/demo_det3d', ('distillbev', 'bevdistill'), 'drives',
+    det3d=Task('demo/det3d', 'work_dirs/demo_det3d', ('distillbev', 'unidistill'), 'drives',
                (512, 48), 2, draw_drives))
 
 

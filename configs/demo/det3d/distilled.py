@@ -1,5 +1,5 @@
-# The 3D demo's student, taught by its LiDAR teacher with BEVDistill.
-_base_ = ['student.py', '../../_base_/recipes/det3d/bevdistill.py']
+# The 3D demo's student, taught by its LiDAR teacher with DistillBEV.
+_base_ = ['student.py', '../../_base_/recipes/det3d/distillbev.py']
 model = dict(
     _delete_=True,
     type='mmkd.OfflineDistiller',
