@@ -126,7 +126,7 @@ head_test_cfg = dict(
         post_max_size=150,
         nms_thr=0.2))
 
-max_iters = 400
+max_iters = 480
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
