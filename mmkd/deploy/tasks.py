@@ -1,0 +1,123 @@
+"""What a deployment task is: which models it exports, how their inputs are read, what is compared.
+
+A module per task adds one with :func:`register`; mmkd.deploy imports them all.
+"""
+import copy
+from typing import NamedTuple
+
+import torch
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import DefaultScope
+
+#: name -> Task
+TASKS = {}
+
+
+class Check(NamedTuple):
+    """One number of the comparison of PyTorch's model with the exported one.
+
+    Attributes:
+        name (str): What it is, as the report says it.
+        value (float): The number.
+        limit (float): What it may reach.
+        at_least (bool): The limit is the least, not the most, that is accepted.
+    """
+    name: str
+    value: float
+    limit: float
+    at_least: bool = False
+
+    @property
+    def ok(self):
+        """Is it within the limit? (NaN is not.)"""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def __str__(self):
+        sign = '>=' if self.at_least else '<='
+        return f'{self.name}: {self.value:.6g} (limit: {sign} {self.limit:g})'
+
+
+class Task:
+    """A deployment task.
+
+    Attributes:
+        name (str): Begins the names of its deploy configs: ``<name>_<backend>-<static|dynamic>``.
+        kinds (tuple of str): Models that it exports, as ``library.Class``, with their subclasses.
+        shapes (tuple of str): The endings of its deploy configs, the default first; ``('',)`` where
+            there is one shape only.
+    """
+    name = ''
+    kinds = ()
+    shapes = ('static', 'dynamic')
+
+    def fits(self, model):
+        """Is this model (an nn.Module) one of the task's?"""
+        return not names_of(model).isdisjoint(self.kinds)
+
+    def adapt(self, cfg, deploy_cfg):
+        """Change ``cfg`` so that its pipelines give what a static export takes."""
+
+    def source(self, data):
+        """What mmdeploy's ``create_input`` takes, for one sample of the data set."""
+        return data['data_samples'].img_path
+
+    def read(self, cfg, path):
+        """The sample (as the data set would give it) of an input file of the user's."""
+        pipeline = [step for step in copy.deepcopy(cfg.test_pipeline)
+                    if 'Annotations' not in str(step['type'])]
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+            return Compose(pipeline)(dict(img_path=path, img_id=0))
+
+    def shape(self, pytorch, data):
+        """(height, width) of the network's input for a sample."""
+        return tuple(inputs_of(pytorch, data)['inputs'].shape[-2:])
+
+    def compare(self, pytorch, exported, data):
+        """The numbers of one sample, by name.
+
+        Args:
+            pytorch (nn.Module): The model, in eval mode, without gradients.
+            exported (Exported): The exported one.
+            data (dict): A sample of the data set; must stay as it is.
+        """
+        raise NotImplementedError
+
+    def checks(self, results):
+        """The :class:`Check`\\ s of all samples' numbers (a list of what :meth:`compare` gave)."""
+        raise NotImplementedError
+
+
+def register(cls):
+    """Add a task."""
+    TASKS[cls.name] = cls()
+    return cls
+
+
+def names_of(model):
+    """{'library.Class'} of a model's class and those that it inherits from."""
+    return {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(model).__mro__}
+
+
+def task_for(model):
+    """The task that exports a model.
+
+    Raises:
+        ValueError: None does.
+    """
+    for task in TASKS.values():
+        if task.fits(model):
+            return task
+    kinds = [kind for task in TASKS.values() for kind in task.kinds]
+    raise ValueError(f'{type(model).__module__}.{type(model).__name__} is of no family that can be '
+                     f"exported; those that can be: {', '.join(kinds)}, and their subclasses")
+
+
+def inputs_of(model, data):
+    """A batch of the one sample as ``model`` gets it in evaluation, preprocessed; a copy."""
+    return model.data_preprocessor(pseudo_collate([copy.deepcopy(data)]), False)
+
+
+def predict(model, data):
+    """The prediction (a data sample) of a model, PyTorch's or mmdeploy's, for one sample."""
+    with torch.no_grad():
+        return model.test_step(pseudo_collate([copy.deepcopy(data)]))[0]
