@@ -7,11 +7,15 @@ import copy
 import glob
 import logging
 import os
+import warnings
+from unittest import mock
 
 import onnx
+import onnxruntime
 from mmdeploy.apis import build_task_processor, torch2onnx
 from mmdeploy.apis.utils import to_backend
 from mmdeploy.backend.base import get_backend_manager
+from mmdeploy.backend.onnxruntime.init_plugins import get_ops_path
 from mmdeploy.utils import get_backend, get_ir_config, get_root_logger
 from mmengine.config import Config
 
@@ -83,6 +87,7 @@ class Exported:
         model_cfg, deploy_cfg (Config): As for :func:`export_onnx`.
         onnx_file (str): The ONNX file.
         folder (str): An existing folder for what a backend makes of it.
+        scratch (str, optional): A folder for files of no lasting use; ``folder`` if left out.
 
     Attributes:
         task: mmdeploy's task processor.
@@ -91,11 +96,12 @@ class Exported:
         backend (nn.Module): mmdeploy's own backend model, in eval mode.
     """
 
-    def __init__(self, model_cfg, deploy_cfg, onnx_file, folder):
-        self.deploy_cfg, self.onnx_file, self.folder = deploy_cfg, onnx_file, folder
+    def __init__(self, model_cfg, deploy_cfg, onnx_file, folder, scratch=None):
+        self.deploy_cfg, self.onnx_file = deploy_cfg, onnx_file
+        self.scratch = scratch or folder
         self.task = build_task(model_cfg, deploy_cfg)
         self.backend_name = get_backend(deploy_cfg).value
-        self.files = self._converted(onnx_file)
+        self.files = self._converted(onnx_file, folder)
         self.backend = self.task.build_backend_model(
             self.files, data_preprocessor_updater=self.task.update_data_preprocessor).eval()
         self._probes = {}
@@ -110,30 +116,50 @@ class Exported:
         if output not in self._probes:
             model = onnx.load(self.onnx_file)
             change(model.graph)
-            path = os.path.join(self.folder, f'probe_{output}.onnx')
+            path = os.path.join(self.scratch, f'probe_{output}.onnx')
             onnx.save(model, path)
             names = get_ir_config(self.deploy_cfg)
             self._probes[output] = get_backend_manager(self.backend_name).build_wrapper(
-                self._converted(path, output), 'cpu', names.input_names,
+                self._converted(path, self.scratch, output), 'cpu', names.input_names,
                 [*names.output_names, output], self.deploy_cfg)
         return self._probes[output]
 
-    def _converted(self, onnx_file, *more):
+    @property
+    def all_files(self):
+        """Every file that has to be shipped."""
+        beside = [os.path.splitext(file)[0] + '.bin' for file in self.files]  # OpenVINO's weights
+        return [*self.files, *(file for file in beside if os.path.exists(file))]
+
+    def use_threads(self, number):
+        """Let the backend compute with so many threads; it takes all cores by itself."""
+        if self.backend_name == 'onnxruntime':
+            wrapper = self.backend.wrapper
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = number
+            options.register_custom_ops_library(get_ops_path())
+            wrapper.sess = onnxruntime.InferenceSession(
+                self.files[0], options, providers=['CPUExecutionProvider'])
+            wrapper.io_binding = wrapper.sess.io_binding()
+
+    def _converted(self, onnx_file, folder, *more):
         """The backend's files of an ONNX file with ``more`` outputs."""
         if self.backend_name == 'onnxruntime':
             return [onnx_file]
         cfg = copy.deepcopy(self.deploy_cfg)
         get_ir_config(cfg).output_names.extend(more)
-        return to_backend(self.backend_name, [onnx_file], self.folder, cfg, device='cpu')
+        return to_backend(self.backend_name, [onnx_file], folder, cfg, device='cpu')
 
 
 @contextlib.contextmanager
 def quiet():
-    """mmdeploy's notes to its own developers left out."""
+    """mmdeploy's, mmengine's and the tracer's notes to their own developers left out."""
     logger = get_root_logger()
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings(), \
+                mock.patch('mmengine.runner.checkpoint.print_log', lambda *args, **kwargs: None):
+            warnings.simplefilter('ignore')
+            yield
     finally:
         logger.setLevel(level)

@@ -72,6 +72,15 @@ class Task:
         """(height, width) of the network's input for a sample."""
         return tuple(inputs_of(pytorch, data)['inputs'].shape[-2:])
 
+    def flops(self, model, data, count):
+        """Floating-point operations (multiply-add: one) of the network for one sample.
+
+        Args:
+            count (callable): mmengine's ``get_model_complexity_info``.
+        """
+        return count(model, inputs=(inputs_of(model, data)['inputs'],), show_table=False,
+                     show_arch=False)['flops']
+
     def compare(self, pytorch, exported, data):
         """The numbers of one sample, by name.
 

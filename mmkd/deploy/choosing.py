@@ -1,0 +1,74 @@
+"""Which deploy config a model takes, and the size of a static export."""
+import os
+
+from mmdeploy.utils import get_codebase, get_ir_config, get_task_type, is_dynamic_shape
+
+from .export import deploy_config_names, read_deploy_config
+
+
+def default_name(task, backend='onnxruntime'):
+    """The name of the deploy config that a task takes when none is given."""
+    shape = task.shapes[0]
+    return f'{task.name}_{backend}' + (f'-{shape}' if shape else '')
+
+
+def deploy_config_for(task, name=None):
+    """(name, Config) of the deploy config called ``name``, or of the task's default.
+
+    Raises:
+        FileNotFoundError: There is none of that name.
+        ValueError: It is made for another task.
+    """
+    name = name or default_name(task)
+    cfg, own = read_deploy_config(name), read_deploy_config(default_name(task))
+    if what(cfg) != what(own):
+        fitting = [one for one in deploy_config_names() if one.startswith(f'{task.name}_')]
+        raise ValueError(f"deploy config {name!r} is for {' '.join(what(cfg))}, and this model is "
+                         f"one for {' '.join(what(own))}: take {', '.join(fitting)}")
+    modules = cfg.codebase_config.get('module') or []
+    if 'mmkd.deploy' not in modules:  # a config of the user's own
+        cfg.codebase_config.module = [*modules, 'mmkd.deploy']
+    return os.path.basename(name).removesuffix('.py'), cfg
+
+
+def what(deploy_cfg):
+    """(library, task) that a deploy config is for."""
+    config = deploy_cfg.codebase_config
+    try:
+        return get_codebase(deploy_cfg).value, get_task_type(deploy_cfg).value
+    except (AssertionError, KeyError, ValueError):
+        return str(config.get('type')), str(config.get('task'))
+
+
+def is_static(deploy_cfg):
+    """Does the export take inputs of one size alone?"""
+    return not is_dynamic_shape(deploy_cfg)
+
+
+def fix_size(deploy_cfg, size):
+    """Write the size of a static export into a deploy config that has none.
+
+    Args:
+        size (tuple): (height, width) of the network's input.
+    """
+    config = get_ir_config(deploy_cfg)
+    if is_static(deploy_cfg) and config.get('input_shape') is None:
+        config.input_shape = [size[1], size[0]]  # mmdeploy's order
+    inputs = deploy_cfg.backend_config.get('model_inputs')
+    if not inputs:
+        return
+    width, height = config.input_shape or (size[1], size[0])
+    for shapes in inputs:  # OpenVINO and TensorRT have their sizes here
+        for name, shape in shapes.get('opt_shapes', {}).items():
+            if shape is None:
+                shapes.opt_shapes[name] = [1, 3, height, width]
+        for one in shapes.get('input_shapes', {}).values():
+            for key, shape in one.items():
+                if shape is None:
+                    one[key] = [1, 3, height, width]
+
+
+def fixed_size(deploy_cfg):
+    """(height, width) of a static export, or None."""
+    shape = get_ir_config(deploy_cfg).get('input_shape')
+    return (shape[1], shape[0]) if shape is not None and is_static(deploy_cfg) else None

@@ -1,0 +1,63 @@
+"""The data set's own metric, for PyTorch's model and for the exported one alike."""
+import copy
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+
+def scored(cfg):
+    """The loader and the evaluator of the validation set, as configs; of the test set where there
+    is no other."""
+    for split in ('val', 'test'):
+        if cfg.get(f'{split}_dataloader') and cfg.get(f'{split}_evaluator'):
+            return cfg[f'{split}_dataloader'], cfg[f'{split}_evaluator']
+    return cfg.get('val_dataloader') or cfg.get('test_dataloader'), None
+
+
+def build_loader(cfg, samples=None):
+    """The loader of the validation set: one sample at a time, in this process.
+
+    Args:
+        cfg (Config): The student's.
+        samples (int, optional): Only so many, spread over the set.
+    """
+    loader = copy.deepcopy(scored(cfg)[0])
+    loader.update(batch_size=1, num_workers=0, persistent_workers=False, drop_last=False,
+                  sampler=dict(type='DefaultSampler', shuffle=False))
+    loader.pop('prefetch_factor', None)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        built = Runner.build_dataloader(loader)
+        if samples is not None and samples < len(built.dataset):
+            chosen = [i * len(built.dataset) // samples for i in range(samples)]
+            built.dataset.get_subset_(chosen)
+    return built
+
+
+def evaluate(model, cfg, samples=None, check=None):
+    """The metrics of a model, PyTorch's or mmdeploy's.
+
+    Args:
+        model (BaseModel): In eval mode.
+        cfg (Config): With the data set and the evaluator.
+        samples (int, optional): Only so many.
+        check (callable, optional): Called with every preprocessed batch.
+
+    Returns:
+        dict: name -> number.
+    """
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        loader = build_loader(cfg, samples)
+        evaluator = Evaluator(copy.deepcopy(scored(cfg)[1]))
+        evaluator.dataset_meta = loader.dataset.metainfo
+        for batch in loader:
+            ready = model.data_preprocessor(copy.deepcopy(batch), False)
+            if check is not None:
+                check(ready)
+            with torch.no_grad():
+                outputs = model._run_forward(ready, mode='predict')
+            evaluator.process(data_samples=outputs, data_batch=batch)
+        metrics = evaluator.evaluate(len(loader.dataset))
+    return {key: float(value) for key, value in metrics.items()
+            if isinstance(value, (int, float)) or getattr(value, 'size', 0) == 1}
