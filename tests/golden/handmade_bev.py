@@ -14,7 +14,7 @@ def gaussian_map(boxes, low, cell, size, min_overlap=.1, min_radius=1):
     """(size, size) of Gaussians by loops over cells; boxes as in BOXES."""
     drawn = np.zeros((size, size))
     for x, y, _, w, length, *_ in boxes:
-        column, row = math.floor((x - low) / cell), math.floor((y - low) / cell)
+        column, row = int((x - low) / cell), int((y - low) / cell)  # toward zero
         if not (0 <= column < size and 0 <= row < size):
             continue
         radius = max(min_radius, int(_radius(length / cell, w / cell, min_overlap)))

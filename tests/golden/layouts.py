@@ -23,9 +23,10 @@ from tests.golden.files import CaseError, check_described, check_prefixed
 class BareArrays:
     """What the arrays of a family with bare names are.
 
-    A description is the kind, ``float`` or ``int``, and the shape in letters that are bound by
-    the first array that has them: ``'float B*N C H W'``. A ``?`` after the kind says that the
-    array may be missing.
+    A description is the kind, ``float``, ``int`` or ``any``, and the shape in letters that are
+    bound by the first array that has them: ``'float B*N C H W'``, or ``*``: any shape. A ``?``
+    after the kind says that the array may be missing. An empty array may be of any kind, ``int``
+    also be truth values, and a number of ``float`` be recorded as a whole one.
 
     Args:
         given: name -> description of the inputs.
@@ -57,17 +58,32 @@ class BareArrays:
         for key, (prefixed, what) in self.known.items():
             kind, *dims = what.split()
             if key in arrays:
-                check_array(f'{name}: {key}', arrays[key], kind.rstrip('?'), dims, sizes)
-                translated[prefixed] = arrays[key]
+                kind = kind.rstrip('?')
+                check_array(f'{name}: {key}', arrays[key], kind, dims, sizes)
+                translated[prefixed] = as_kind(arrays[key], kind)
             elif not kind.endswith('?'):
                 raise CaseError(f'{name}: the array {key} is missing')
         return translated
 
 
+#: numpy's kinds (``dtype.kind``) and the dtype that an array of another one becomes
+KINDS = {'float': ('f', np.float64), 'int': ('iu', np.int64), 'any': ('fiub', None)}
+
+
+def as_kind(array, kind):
+    """``array`` itself, or what stands for ``kind`` in its dtype."""
+    kinds, dtype = KINDS[kind]
+    return array if array.dtype.kind in kinds else array.astype(dtype)
+
+
 def check_array(label, array, kind, dims, sizes):
     """Refuses an array of another kind or shape; binds new letters in ``sizes``."""
-    if not np.issubdtype(array.dtype, {'float': np.floating, 'int': np.integer}[kind]):
+    stands = not array.size or kind == 'int' and array.dtype.kind == 'b' \
+        or kind == 'float' and not array.ndim and array.dtype.kind in 'iu'
+    if array.dtype.kind not in KINDS[kind][0] and not stands:
         raise CaseError(f'{label} is {array.dtype}, expected an array of {kind}')
+    if dims == ['*']:
+        return
     known = dict(sizes)
     if array.ndim == len(dims):
         sizes.update({dim: size for dim, size in zip(dims, array.shape, strict=True)

@@ -10,8 +10,10 @@ from tests.golden.replay import replay
 #: case -> its arguments and arrays
 CASES = {
     'bevdistill_dense_ordinary': made.bevdistill_dense,
-    'bevdistill_dense_one_outside': lambda: made.bevdistill_dense(
-        made.BOXES + ((9., 0., 0., 2., 4., 1., 0.), (-8.2, 0., 0., 2., 4., 1., 0.)), (0,) * 5),
+    # the last but one is less than a cell below the map
+    'bevdistill_dense_outside': lambda: made.bevdistill_dense(made.BOXES + (
+        (9., 0., 0., 2., 4., 1., 0.), (-8.2, 3., 0., 2., 4., 1., 0.),
+        (1., -12., 0., 2., 4., 1., 0.)), (0,) * 6),
     'bevdistill_dense_noboxes': lambda: made.bevdistill_dense(()),
     'bevdistill_relation_ordinary': made.bevdistill_relation,
     'bevdistill_relation_batch2': lambda: made.bevdistill_relation(batch=2, stages=3),

@@ -10,10 +10,16 @@ ADAPTERS = {f'{side}_adapt.{name}': f'float D {letter} 1 1' if name == 'conv_wei
             for name in ('conv_weight', 'bn_weight', 'bn_bias')}
 
 
+#: official arguments that must be as released
+RELEASED = dict(factor_reweight=2, factor_plain='torch.dist * 5e-4', sample_mode='top',
+                fuse_mode='idendity')
+
+
 def build(case, cls, args, **others):
     """The loss with the recorded weights."""
-    if args['factor_reweight'] != 2 or args['factor_plain'] != 'torch.dist * 5e-4':
-        raise CaseError(f'{case.name}: the factors must be as released: 2, and 5e-4 of the norm')
+    other = [name for name, value in RELEASED.items() if args[name] != value]
+    if other:
+        raise CaseError(f"{case.name}: {', '.join(other)} must be as released: {RELEASED}")
     sides = {side: case.input(f'{side}_adapt.conv_weight') for side in ('student', 'teacher')}
     criterion = cls(sides['student'].shape[1] // 2, sides['teacher'].shape[1] // 2,
                     args['num_voxels'], args['kneighbours'], len(sides['student']),

@@ -1,6 +1,6 @@
 """BEVDistill's feature loss near the boxes. Without a box the official one is 0 / 0, ours zero."""
 from mmkd.models.losses.bev import BEVDistillDenseLoss
-from tests.golden.boxes3d import from_old, per_sample
+from tests.golden.boxes3d import from_old, per_sample, rounded_toward_zero
 from tests.golden.case import Outcome
 from tests.golden.files import CaseError
 from tests.golden.layouts import BareArrays
@@ -18,11 +18,15 @@ def run(case):
     if args['fg_weight'] != 'gt':
         raise CaseError(f"{case.name}: fg_weight={args['fg_weight']!r}: only 'gt' is known")
     student, teacher = case.input('student_feat'), case.input('teacher_feat')
-    boxes = per_sample(from_old(case.input('boxes_old').detach()), case.input('box_sample'),
-                       len(student))
     low, high = args['pc_range']
+    cell = args['voxel_size'] * args['out_size_factor']
+    if any(abs((high - low) / cell - count) > 1e-3 for count in student.shape[2:]):
+        raise CaseError(f'{case.name}: maps of {tuple(student.shape[2:])} cells have not the cells '
+                        f'of {cell} m in pc_range={args["pc_range"]}')
     criterion = BEVDistillDenseLoss(args['min_overlap'], args['min_radius'])
     area = (low, low, high, high)
+    boxes = rounded_toward_zero(from_old(case.input('boxes_old')), area, student.shape[2:])
+    boxes = per_sample(boxes, case.input('box_sample'), len(student))
     loss = criterion(student, teacher, boxes, area)
     return Outcome({'loss': args['loss_weight'] * loss},
                    {'loss_unweighted': loss,

@@ -1,12 +1,13 @@
-"""DistillBEV, with the 1x1 convolution of the student that the official loss owns."""
+"""DistillBEV, with the convolution of the student that the official loss owns, if it has one."""
 import re
 
+import numpy as np
 import torch
 from torch.func import functional_call
 
 from mmkd.models.connectors import ConvConnector
 from mmkd.models.losses.bev import DistillBEVLoss
-from mmkd.models.losses.bev.distillbev_regions import box_regions
+from mmkd.models.losses.bev.distillbev_regions import box_regions, count_of, share_of
 from tests.golden.case import Outcome
 from tests.golden.files import CaseError
 from tests.golden.layouts import BareArrays
@@ -25,7 +26,7 @@ NAMES = {'spatial_t': 'spatial_t', 'channel_t': 'channel_t', 'spatial_mask': 'sp
          'fp_weight': 'fp_weight', 'fp_scale_mode': 'fp_scale_mode',
          'output_threshold': 'output_threshold', 'groundtruth_threshold': 'groundtruth_threshold'}
 #: what is not here: other regions, terms, criteria
-FIXED = {'adaptation_type': '1x1conv', 'teacher_adaptation_type': 'identity',
+FIXED = {'teacher_adaptation_type': 'identity', 'avg_fg_scale_mask': False,
          'feat_criterion': {'type': 'MSELoss', 'reduction': 'none'},
          'spatial_criterion': {'type': 'L1Loss', 'reduction': 'none'},
          'channel_criterion': {'type': 'L1Loss', 'reduction': 'none'}, 'transpose_mask': False,
@@ -33,8 +34,10 @@ FIXED = {'adaptation_type': '1x1conv', 'teacher_adaptation_type': 'identity',
          'non_empty_weight': 0}
 IGNORED = ('student_channels', 'teacher_channels', 'student_feat_pos', 'teacher_feat_pos',
            'two_stage_epoch', 'affinity_weights', 'affinity_criterion', 'affinity_split',
-           'fp_epoch', 'multi_scale_epoch', 'gauss_fg_weight')
-HEATMAP = re.compile(r'(?:(student|teacher|gt)_?)?(?:hm|heatmap|prob|pred)\w*(?:\.\w+)?')
+           'multi_scale_epoch', 'gauss_fg_weight')
+#: the student's convolution -> its kernel
+ADAPTATIONS = {'1x1conv': 1, '3x3conv': 3, 'identity': None}
+HEATMAP = re.compile(r'(?=.*(?:hm|heatmap|prob|pred|logits))(?!grad|loss)[\w.]+')
 
 
 class Arrays(BareArrays):
@@ -50,7 +53,7 @@ class Arrays(BareArrays):
 
 ARRAYS = Arrays(
     given={'student_feat': 'float B Cs H W', 'teacher_feat': 'float B Ct H W',
-           'adapter_weight': 'float Ct Cs 1 1', 'adapter_bias': 'float Ct',
+           'adapter_weight': 'float? Ct Cs J J', 'adapter_bias': 'float? Ct',
            'spatial_conv_weight': 'float? 1 1 3 3', 'spatial_conv_bias': 'float? 1',
            'boxes_old': 'float? K 7', 'boxes_new': 'float K 7', 'box_sample': 'int K'},
     expected={'fg_mask': 'float? B 1 H W', 'fg_scale': 'float? B 1 H W',
@@ -64,8 +67,11 @@ ARRAYS.known |= {f'grad_{name}': (f'grad__loss_total__{name}', f'float? {shape}'
 
 
 def run(case):
-    args = case.arguments(**dict.fromkeys((*NAMES, *FIXED, *IGNORED)))
+    args = case.arguments(**dict.fromkeys((*NAMES, *FIXED, *IGNORED)), fp_epoch=0,
+                          adaptation_type='1x1conv')
     options = {ours: one(args[name]) for name, ours in NAMES.items() if name in case.args}
+    if case.info.get('epoch', args['fp_epoch']) < args['fp_epoch']:
+        options['fp_as_foreground'] = 'none'
     options['scale_mask'] = options.get('scale_mask', 'combine_gt') or None  # '' is no scaling
     for name, value in FIXED.items():
         if name in case.args and one(args[name]) != value:
@@ -75,24 +81,38 @@ def run(case):
     boxes = [boxes[sample == i] for i in range(len(teacher))]
     extent = metres(case)
     loss = DistillBEVLoss(**options).to(case.dtype)
-    align = ConvConnector(student.shape[1], teacher.shape[1]).to(case.dtype)
-    aligned = functional_call(align, {'conv.weight': case.input('adapter_weight'),
-                                      'conv.bias': case.input('adapter_bias')}, (student,))
+    aligned = adapted(case, one(args['adaptation_type']), student, teacher)
     weights = {f'spatial_conv.{part}': case.input(f'spatial_conv_{part}')
                for part in ('weight', 'bias') if loss.spatial_mask}
-    given, outputs = (aligned, teacher, boxes, extent), {}
+    given, size = (aligned, teacher, boxes, extent), teacher.shape[2:]
+    outputs = box_regions(boxes, extent, size, **loss.context)._asdict()
+    outputs['fg_mask'] = outputs['foreground']
     if loss.fp_as_foreground != 'none':
         gt, student_logits, teacher_logits = heatmaps(case)
         given = (dict(feature=aligned, heatmap=student_logits),
                  dict(feature=teacher, heatmap=teacher_logits), boxes, extent, gt)
-        scale = loss.masks(boxes, extent, teacher.shape[2:],
-                           (gt, teacher_logits, student_logits))[2]
-        outputs = {'fp_mask': (scale > 0).to(case.dtype), 'fp_scale': scale}
+        scale = loss.masks(boxes, extent, size, (gt, teacher_logits, student_logits))[2]
+        outputs |= {'fp_mask': (scale > 0).to(case.dtype), 'fp_scale': scale}
+        # recorded before the false positives leave the background, or after
+        rest = share_of(size.numel() - count_of(outputs['fg_mask']) - count_of(scale > 0))
+        recorded = case.expected.get('out__bg_scale')
+        if recorded is not None and not np.allclose(recorded[:, 0], outputs['bg_scale']):
+            outputs['bg_scale'] = rest.expand_as(scale)
     parts = functional_call(loss, weights, given)
-    outputs |= dict(zip(('fg_mask', 'fg_scale', 'bg_scale'), box_regions(
-        boxes, extent, teacher.shape[2:], **loss.context), strict=True))
     named = {f'loss.{name}': parts[ours] for name, ours in LOSSES.items() if ours in parts}
     return Outcome({'loss_total': sum(parts.values()), **named}, outputs)
+
+
+def adapted(case, kind, student, teacher):
+    """The student's map after the official loss' convolution."""
+    if kind not in ADAPTATIONS:
+        raise CaseError(f'{case.name}: adaptation_type={kind!r}, but mmkd has '
+                        f'{", ".join(ADAPTATIONS)} alone')
+    if ADAPTATIONS[kind] is None:
+        return student
+    align = ConvConnector(student.shape[1], teacher.shape[1], ADAPTATIONS[kind]).to(case.dtype)
+    return functional_call(align, {'conv.weight': case.input('adapter_weight'),
+                                   'conv.bias': case.input('adapter_bias')}, (student,))
 
 
 def one(value):
@@ -111,14 +131,14 @@ def metres(case):
 def heatmaps(case):
     """Ground truth, and the student's and the teacher's logits; a list for each.
 
-    Recorded probabilities (the official student's are, after its head's own loss) become logits.
+    Whose a map is its name says. Recorded probabilities (the official student's are, after its
+    head's own loss) become logits.
     """
     found = dict(gt=[], student=[], teacher=[])
     for name in sorted(case.inputs):
-        match = HEATMAP.fullmatch(name)
-        if match:
+        if HEATMAP.fullmatch(name):
             x = case.inputs[name].detach()
-            side = match[1] or 'gt'
+            side = next((side for side in ('student', 'teacher') if side in name), 'gt')
             probabilities = side != 'gt' and x.numel() and 0 <= x.min() and x.max() <= 1
             found[side].append(torch.logit(x.double()) if probabilities else x)
     missing = [side for side, maps in found.items() if not maps]

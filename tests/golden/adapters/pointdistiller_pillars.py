@@ -6,7 +6,13 @@ recorded ones are taken, if they are as full and as near as mmkd's own.
 import torch
 
 from mmkd.models.losses.bev import PointDistillerLoss
-from tests.golden.adapters._pointdistiller import ADAPTERS, build, check_choice, outcome
+from tests.golden.adapters._pointdistiller import (
+    ADAPTERS,
+    RELEASED,
+    build,
+    check_choice,
+    outcome,
+)
 from tests.golden.layouts import BareArrays
 
 ARRAYS = BareArrays(
@@ -19,8 +25,7 @@ ARRAYS = BareArrays(
 
 def run(case):
     args = case.arguments(num_voxels=6000, kneighbours=128, reweight=True,
-                          softmax_temperature=0.01, factor_reweight=2,
-                          factor_plain='torch.dist * 5e-4', released=None)
+                          softmax_temperature=0.01, released=None, **RELEASED)
     student, teacher = case.input('student_feature')[None], case.input('teacher_feature')[None]
     counts = case.input('num_points')[None]
     criterion = build(case, PointDistillerLoss, args, temperature=args['softmax_temperature'])

@@ -27,9 +27,8 @@ RELEASED = dict(hm_type='MSE', thresh=0., fg_mask=True, soft_mask=True,
 def run(case):
     args = case.arguments(hm_weight=10., reg_weight=0.2, code_weights=None, **RELEASED)
     other = [key for key, value in RELEASED.items() if args[key] != value]
-    if other or set(args['code_weights'] or ()) - {1}:
-        raise CaseError(f"{case.name}: {', '.join(other) or 'code_weights'} must be as released: "
-                        f'{RELEASED}, code_weights 1')
+    if other:
+        raise CaseError(f"{case.name}: {', '.join(other)} must be as released: {RELEASED}")
     teacher = case.input('teacher_hm_logits').sigmoid().clamp(1e-4, 1 - 1e-4)
     heatmap = args['hm_weight'] * SparseKDLoss.heatmap(
         case.input('student_hm'), teacher, case.input('gt_heatmap'))
@@ -38,7 +37,18 @@ def run(case):
     reg = case.input('student_hm').sum() * 0
     # the official code leaves the regression out where shapes differ
     if args['reg_weight'] and parts and student[0].shape == teacher[0].shape:
+        student, teacher = (torch.cat(maps, 1) for maps in (student, teacher))
+        weights = code_weights(case, args['code_weights'], student)
         reg = args['reg_weight'] * SparseKDLoss.regression(
-            torch.cat(student, 1), torch.cat(teacher, 1), case.input('inds'),
-            case.input('masks'))
+            student * weights, teacher * weights, case.input('inds'), case.input('masks'))
     return Outcome({'loss_total': heatmap + reg}, {'loss_hm': heatmap, 'loss_reg': reg})
+
+
+def code_weights(case, weights, like):
+    """(1, R, 1, 1): what each channel of the regression weighs, 1 unless the case says."""
+    weights = like.new_tensor(weights or [1.])
+    weights = weights[:1] if (weights == weights[0]).all() else weights
+    if len(weights) not in (1, like.shape[1]) or (weights < 0).any():
+        raise CaseError(f'{case.name}: code_weights={weights.tolist()} are not those of '
+                        f'{like.shape[1]} channels of the regression')
+    return weights[:, None, None]

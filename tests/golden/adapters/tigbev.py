@@ -4,6 +4,7 @@ import torch
 from mmkd.models.losses.bev import TiGBEVDepthLoss, TiGBEVLoss
 from tests.golden.boxes3d import from_old, per_sample
 from tests.golden.case import Outcome
+from tests.golden.files import CaseError
 from tests.golden.layouts import BareArrays
 
 ARRAYS = BareArrays(
@@ -22,6 +23,7 @@ def run(case):
                           enlarge_width=1.6, inter_keypoint_weight=100., inter_channel_weight=10.,
                           inner_depth_weight=1., cell=0.8, range=51.2, dbound=[1, 60, 1])
     student, teacher = case.input('student_feat'), case.input('teacher_feat')
+    check_grid(case, args, student.shape[2:])
     area = (-args['range'],) * 2 + (args['range'],) * 2
     criterion = TiGBEVLoss(
         args['x_sample_num'], args['enlarge_width'], args['inter_keypoint_weight'],
@@ -47,6 +49,17 @@ def run(case):
             case.input('depth_gt').detach())
     losses['total'] = sum(losses.values())
     return Outcome(losses, outputs)
+
+
+def check_grid(case, args, size):
+    """Refuses keypoints that are no square, and cells that are not those of the map."""
+    if args['y_sample_num'] not in (None, args['x_sample_num']):
+        raise CaseError(f'{case.name}: x_sample_num and y_sample_num differ, and the official code '
+                        'breaks off')
+    cells = 2 * args['range'] / args['cell']
+    if any(abs(cells - count) > 1e-3 for count in size):
+        raise CaseError(f'{case.name}: maps of {tuple(size)} cells have not the cells of '
+                        f'{args["cell"]} m in a range of {args["range"]} m')
 
 
 class Given(torch.nn.Module):

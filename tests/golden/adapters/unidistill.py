@@ -9,16 +9,18 @@ from mmkd.models.losses.bev import (
     UniDistillResponseLoss,
 )
 from mmkd.models.losses.bev.unidistill import nine_points
+from tests.golden.boxes3d import rounded_toward_zero
 from tests.golden.case import Outcome
 from tests.golden.files import CaseError
 from tests.golden.layouts import BareArrays
 
-#: of the loss in total: features, relations, and both parts of the response
-WEIGHTS = {'camera_from_lidar': (100., 40., 10.)}
+#: of the loss in total, for student from teacher: features, relations, both parts of the response
+WEIGHTS = {'camera_from_lidar': (100., 40., 10.), 'camera_from_fusion': (10., 5., 10.),
+           'lidar_from_camera': (10., 5., 1.), 'lidar_from_fusion': (10., 1., 10.)}
 
 
 class Arrays(BareArrays):
-    """With the maps of each task, and masks of bool."""
+    """With the maps of each task."""
 
     def prefixed(self, name, arrays):
         known = dict(self.known)
@@ -30,8 +32,7 @@ class Arrays(BareArrays):
                 self.known[key] = (f'grad__loss_total__{match[2]}' if match[1] else f'in__{key}',
                                    f'float? B {channels} H W')
         try:
-            return super().prefixed(name, {key: value.astype('int64') if value.dtype == bool
-                                           else value for key, value in arrays.items()})
+            return super().prefixed(name, arrays)
         finally:
             self.known = known
 
@@ -65,10 +66,11 @@ def run(case):
     teacher = (teacher / args['teacher_temperature']).sigmoid().clamp(clamp, 1 - clamp)
     # A row of padding has no size, and its radius of 0 draws a spot.
     drawn = [torch.cat([one[:, :3], one[:, 3:6].clamp(min=1e-6), one[:, 6:7]], 1) for one in rows]
+    drawn = [rounded_toward_zero(one, metres, student.shape[2:]) for one in drawn]
     parts = response.compare(student, teacher.detach(), together(case, 'student_reg'),
                              together(case, 'teacher_reg').detach(), drawn, metres)
     losses = {**near, 'loss_resp_cls': parts['cls'], 'loss_resp_reg': parts['reg']}
-    weights = args['weights']['camera_from_lidar']
+    weights = pair_weights(case, args['weights'])
     total = sum(value * weight for value, weight in zip(
         losses.values(), (*weights, weights[2]), strict=True))
     return Outcome({'loss_total': total, **losses}, {
@@ -76,6 +78,15 @@ def run(case):
         'gaussian_mask': response.foreground(drawn, metres, student)},
         # a difference of cosines, which are about 1 at a box of no size
         terms={'out__loss_bev_rel': torch.ones(())})
+
+
+def pair_weights(case, weights):
+    """Those of the pair that the official file is for: (camera|lidar)_exp_distill_TEACHER.py."""
+    named = re.search(r'(camera|lidar)_exp_distill_(camera|lidar|fusion)', case.source)
+    pair = f'{named[1]}_from_{named[2]}' if named else 'camera_from_lidar'
+    if pair not in weights:
+        raise CaseError(f'{case.name}: no weights of {pair} among {", ".join(weights)}')
+    return weights[pair]
 
 
 def together(case, name):

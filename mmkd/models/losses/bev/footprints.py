@@ -24,17 +24,18 @@ def gather_boxes(boxes_3d, like):
 
 
 @torch.no_grad()
-def foreground_gaussians(boxes_3d, bev_range, size, like, min_overlap=0.1, min_radius=1):
+def foreground_gaussians(boxes_3d, bev_range, size, like, min_overlap=0.1, min_radius=1, beyond=0):
     """One Gaussian for each box, the largest where several meet.
 
     Args:
-        boxes_3d: of each sample (K_b, 7 or more), see :func:`gather_boxes`. A box whose center is
-            outside the range draws nothing.
+        boxes_3d: of each sample (K_b, 7 or more), see :func:`gather_boxes`.
         bev_range: (x_min, y_min, x_max, y_max) of the map, metres.
         size: (Y, X) cells of the map.
         like: a tensor of the device that is wanted.
         min_overlap: IoU that a box keeps when it is moved by the Gaussian's radius.
         min_radius: smallest radius, cells.
+        beyond: cells around the map: a box whose center is there draws what reaches the map, and
+            one farther out nothing.
 
     Returns:
         (B, 1, Y, X) float32.
@@ -46,8 +47,10 @@ def foreground_gaussians(boxes_3d, bev_range, size, like, min_overlap=0.1, min_r
     centers = ((boxes[:, :2] - low) / cell).floor()
     radii = gaussian_radius(boxes[:, 3:5] / cell, min_overlap).trunc().clamp(min=min_radius)
     with check_values(False):  # the numbers are our own: a GPU need not be waited for
-        return draw_gaussian_heatmap(centers, radii, torch.zeros_like(batch), 1,
-                                     (size[1], size[0]), batch, len(boxes_3d))
+        drawn = draw_gaussian_heatmap(centers + beyond, radii, torch.zeros_like(batch), 1,
+                                      (size[1] + 2 * beyond, size[0] + 2 * beyond), batch,
+                                      len(boxes_3d))
+    return drawn[..., beyond:beyond + size[0], beyond:beyond + size[1]]
 
 
 def check_boxes(owner, boxes_3d, batch):

@@ -18,6 +18,8 @@ from ..maps import check_maps, empty_loss, need_taps, prepare
 from .footprints import check_boxes, foreground_gaussians
 
 _EPS = 1e-4
+#: cells around the map in which boxes are drawn, too: more than any radius at an overlap of 0.7
+_BEYOND = 16
 
 
 class _AtBoxes(nn.Module):
@@ -131,8 +133,9 @@ class UniDistillResponseLoss(nn.Module):
       tasks' classes; the teacher's are sigmoid(logit / 2), and the student's have no temperature.
     * 'reg': sum of G mean |S - T| / (sum of G + 1e-4), the mean over all channels of all tasks.
 
-    G is the largest Gaussian of CenterNet's kind at a cell, whatever the class; its sum is that
-    of all processes on average. Without boxes both are 0.
+    G is the largest Gaussian of CenterNet's kind at a cell, whatever the class, also of a box
+    that is centered beyond the map and reaches it; its sum is that of all processes on average.
+    Without boxes both are 0.
 
     The official code pads the boxes of a batch with rows of zeros, and draws a spot of one cell in
     the middle of the grid for each. That is not done here.
@@ -203,7 +206,7 @@ class UniDistillResponseLoss(nn.Module):
     def foreground(self, boxes, bev_range, like):
         """(B, Y, X), the weight of each cell of a map ``like``."""
         return foreground_gaussians(boxes, bev_range, like.shape[2:], like, self.min_overlap,
-                                    min_radius=0)[:, 0].to(like)
+                                    min_radius=0, beyond=_BEYOND)[:, 0].to(like)
 
     def extra_repr(self):
         return f'tau={self.tau}, sigmoid_clamp={self.sigmoid_clamp}, ' \
