@@ -1,4 +1,6 @@
 """The adapter of UniDistill against loops, with rows of padding, and files that are broken."""
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,10 @@ ARGS = {'point_cloud_range': [-4., -6., -5., 4., 2., 3.], 'voxel_size': [.125, .
         'sigmoid_clamp': 1e-4, 'tasks': [1, 2]}
 BOXES = [[[-1.2, -1.3, 0., 3.1, 1.7, 1., .4], [1.4, -3.2, 1., 2.2, 1.2, 2., 2.]],
          [[.3, -2.1, 0., 4., 3., 1., .7]]]
+#: centers beyond the map: by less than a cell, by less than the radius of 5 and of 4, by more
+OUTSIDE = [[[-4.4, -1.3, 0., 3., 1.7, 1., .3], [-5.6, 2.7, 0., 22., 18., 1., .2]],
+           [[40., 2., 0., 4., 2., 1., 0.], [1.4, -7.3, 0., 12., 22., 1., 1.]]]
+WEIGHTS = {'camera_from_lidar': (100, 40, 10), 'lidar_from_camera': (10, 5, 1)}
 
 
 def gaussians(rows):
@@ -29,7 +35,7 @@ def gaussians(rows):
     return drawn
 
 
-def unidistill_arrays(boxes=BOXES, rows=3):
+def unidistill_arrays(boxes=BOXES, rows=3, weights=WEIGHTS['camera_from_lidar']):
     generator = torch.Generator().manual_seed(7)
 
     def draw(*shape, leaf=False):
@@ -59,7 +65,7 @@ def unidistill_arrays(boxes=BOXES, rows=3):
     losses['loss_resp_cls'] = (mask * (heat[0].amax(1) - teacher.amax(1)).abs()).sum() / (
         mask.sum() + 1e-4)
     losses['loss_resp_reg'] = (mask * (reg[0] - reg[1]).abs().mean(1)).sum() / (mask.sum() + 1e-4)
-    total = sum(w * value for w, value in zip((100, 40, 10, 10), losses.values(), strict=True))
+    total = sum(w * value for w, value in zip((*weights, weights[2]), losses.values(), strict=True))
     students = [name for name in given if name.startswith('student')]
     gradients = torch.autograd.grad(total, [given[name] for name in students])
     arrays = dict(given, **losses, loss_total=total, gaussian_mask=mask, gt_boxes=padded)
@@ -68,12 +74,26 @@ def unidistill_arrays(boxes=BOXES, rows=3):
 
 
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
-@pytest.mark.parametrize('boxes', [BOXES, [BOXES[0], []], [[], []]],
-                         ids=['ordinary', 'one without', 'none'])
+@pytest.mark.parametrize('boxes', [BOXES, [BOXES[0], []], [[], []], OUTSIDE],
+                         ids=['ordinary', 'one without', 'none', 'outside'])
 def test_unidistill(tmp_path, dtype, boxes):
     path = write_bare(tmp_path, 'unidistill_some_kind', ARGS, unidistill_arrays(boxes), dtype)
     _, error, _, problems = replay(path)
     assert not problems and error < (1e-4 if dtype == np.float32 else 1e-6)
+
+
+@pytest.mark.parametrize('pair, file', [
+    ('lidar_from_camera', 'BEVFusion_nuscenes_centerhead_lidar_exp_distill_camera.py'),
+    ('camera_from_lidar', 'BEVFusion_nuscenes_centerhead_camera_exp_distill_lidar.py')])
+def test_the_official_file_says_who_teaches_whom(tmp_path, capsys, pair, file):
+    arrays = unidistill_arrays(weights=WEIGHTS[pair])
+    path = write_bare(tmp_path, 'unidistill_pair', dict(ARGS, weights=WEIGHTS), arrays, np.float64)
+    info = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(info, source=f'megvii-research/CVPR2023-UniDistill:{file}')))
+    assert not replay(path)[3]
+    path.write_text(json.dumps(dict(info, source='camera_exp_distill_fusion.py')))
+    assert main([str(path)]) == 1
+    assert 'no weights of camera_from_fusion' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('args, drop, message', [

@@ -66,7 +66,7 @@ def expected(kind, student, teacher, boxes, transposed):
             if kind == 'feature':
                 total = total + sum((a - b).abs().mean() for a, b in zip(*at, strict=True)) / 9
                 continue
-            unit = [[f / ((f * f).sum().sqrt() + 1e-4) for f in side] for side in at]
+            unit = [[f / (f.norm() + 1e-4) for f in side] for side in at]
             total = total + sum(
                 (unit[0][i] @ unit[0][j] - unit[1][i] @ unit[1][j]).abs()
                 for i in range(9) for j in range(9)) / 81

@@ -18,7 +18,7 @@ from ..maps import check_maps, empty_loss, need_taps, prepare
 from .footprints import check_boxes, foreground_gaussians
 
 _EPS = 1e-4
-#: cells around the map in which boxes are drawn, too: more than any radius at an overlap of 0.7
+#: cells around the map in which boxes are drawn, too: the radius of one of 65 x 65 cells
 _BEYOND = 16
 
 
