@@ -16,7 +16,7 @@ BOXES = [[[-1.2, 1.3, 0., 3.1, 1.7, 1., .4], [0., .4, 1., 2.2, 1.2, 2., 2.1]],
 
 
 def distillbev_arrays(boxes=BOXES, size=(8, 8), fp=None, channel_mask=True, kernel=1,
-                      context=(0., 0.), wrong=True):
+                      context=(0., 0.), wrong=True, **options):
     """``kernel`` 0: no convolution. With ``wrong`` false positives are no background any more
     where bg_scale is recorded. Heatmaps without a false positive to be found: fp mode None."""
     generator = torch.Generator().manual_seed(4)
@@ -46,7 +46,7 @@ def distillbev_arrays(boxes=BOXES, size=(8, 8), fp=None, channel_mask=True, kern
     adapted = torch.nn.functional.conv2d(
         student, weight, bias, padding=kernel // 2) if kernel else student
     losses = distillbev(adapted, teacher, boxes, METRES, conv, channel_mask=channel_mask,
-                        context=context, fp=fp)
+                        context=context, fp=fp, **options)
     names = dict(fg='fg_feat', bg='bg_feat', fp='fp_bg_feat')
     arrays |= {f'loss.kd_{names.get(name, name)}_loss': torch.as_tensor(value)
                for name, value in losses.items()}
@@ -99,10 +99,16 @@ def distillbev_case(folder, dtype=np.float64, args=None, drop=(), epoch=1, **sce
      'args': {'fp_as_foreground': ['teacher'], 'fp_epoch': 2}},
     {'channel_mask': False, 'args': {'channel_mask': False}},
     {'context': (2., .5), 'args': {'context_length': 2, 'context_weight': .5}},
+    {'scale_mask': 'separate_gt', 'args': {'scale_mask': 'separate_gt'}},
+    {'scale_mask': 'bg_only', 'args': {'scale_mask': 'bg_only'}, 'boxes': [[], BOXES[1]]},
+    {'scale_mask': '', 'args': {'scale_mask': ''}},
+    {'student_ratio': .7, 'args': {'spatial_attentions': ['teacher_student'],
+                                   'spatial_student_ratio': .7}},
     {'kernel': 3, 'args': {'adaptation_type': '3x3conv'}},
     {'kernel': 0, 'args': {'adaptation_type': ['identity']}}],
     ids=['ordinary', 'one without', 'none', 'teacher average', 'student dfs', 'student',
-         'both', 'not yet', 'no channels', 'context', '3x3', 'identity'])
+         'both', 'not yet', 'no channels', 'context', 'separate', 'background', 'no scale',
+         'attention of both', '3x3', 'identity'])
 def test_distillbev(tmp_path, dtype, scene):
     _, error, _, problems = replay(distillbev_case(tmp_path, dtype, **scene))
     assert not problems and error < (2e-5 if dtype == np.float32 else 1e-6)

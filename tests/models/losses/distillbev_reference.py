@@ -60,7 +60,8 @@ def wrong_cells(mode, foreground, gt, teacher, student, threshold, below):
 
 
 def distillbev(student, teacher, boxes, metres, conv=None, weights=(1.5e-3, 4e-2, .25, 2.5e-3),
-               spatial_t=.5, channel_t=.5, channel_mask=True, context=(0., 0.), fp=None):
+               spatial_t=.5, channel_t=.5, channel_mask=True, context=(0., 0.), fp=None,
+               scale_mask='combine_gt', student_ratio=0.):
     """The losses by name, of maps (B, C, Y, X) in float64; ``conv`` is (weight, bias).
 
     ``fp``: dict(mode, weight, scale, threshold, below, gt, teacher, student), the last three
@@ -71,10 +72,13 @@ def distillbev(student, teacher, boxes, metres, conv=None, weights=(1.5e-3, 4e-2
                            *(('spatial',) if conv else ()), *(('fp',) if fp else ())), 0.)
     for b in range(batch):
         s, t = student[b], teacher[b]
-        strength = [[t[:, i, j].abs().mean() / spatial_t for j in range(columns)]
-                    for i in range(rows)]
-        place = torch.stack([torch.stack(row) for row in strength]).exp()
-        place = rows * columns * place / place.sum()
+        places = []
+        for x in (t, s.detach()):
+            strength = [[x[:, i, j].abs().mean() / spatial_t for j in range(columns)]
+                        for i in range(rows)]
+            place = torch.stack([torch.stack(row) for row in strength]).exp()
+            places.append(rows * columns * place / place.sum())
+        place = (places[0] + student_ratio * places[1]) / (1 + student_ratio)
         channel = torch.stack([t[c].abs().mean() / channel_t for c in range(channels)]).exp()
         channel = channels * channel / channel.sum()
         foreground, fg_scale, bg_scale = regions(boxes[b], metres, (rows, columns), *context)
@@ -91,10 +95,12 @@ def distillbev(student, teacher, boxes, metres, conv=None, weights=(1.5e-3, 4e-2
                 both = (error * channel).sum() * place[i, j]
                 value = both if channel_mask else error.sum()
                 value = value if channel_mask or not conv else value * place[i, j]
-                scale = max(fg_scale[i][j], bg_scale)
-                total['fg'] = total['fg'] + weights[0] * foreground[i][j] * scale * value / batch
+                inner = dict(combine_gt=max(fg_scale[i][j], bg_scale), separate_gt=fg_scale[i][j],
+                             bg_only=bg_scale).get(scale_mask, 1.)
+                outer = inner if scale_mask == 'combine_gt' else bg_scale if scale_mask else 1.
+                total['fg'] = total['fg'] + weights[0] * foreground[i][j] * inner * value / batch
                 if foreground[i][j] == 0 and (i, j) not in wrong:
-                    total['bg'] = total['bg'] + weights[1] * scale * value / batch
+                    total['bg'] = total['bg'] + weights[1] * outer * value / batch
                 if (i, j) in wrong:
                     size = len(wrong if fp['scale'] == 'average' else component(wrong, (i, j)))
                     total['fp'] = total['fp'] + fp['weight'] * both / size / batch
