@@ -107,14 +107,14 @@ def _bilinear(x, place):
     return value
 
 
-def cmkd(shift=0., mask=False, batch=2, anchors=2, classes=3, size=(3, 4)):
+def cmkd(shift=0., mask=False, batch=2, anchors=2, classes=3, size=(3, 4), kind='L2', empty=1):
     """(args, arrays), by autograd of sums over anchors; ``shift`` is added to the teacher's
-    scores."""
+    scores, whose map is zero in the first ``empty`` rows."""
     generator = torch.Generator().manual_seed(1)
     widths = dict(cls=anchors * classes, box=anchors * 7, dir=anchors * 2)
     arrays = {f'{side}_bev': torch.randn(batch, 3, *size, generator=generator).double()
               for side in ('student', 'teacher')}
-    arrays['teacher_bev'][:, :, 0] = 0
+    arrays['teacher_bev'][:, :, :empty] = 0
     arrays |= {f'{side}_{name}': torch.randn(batch, *size, width, generator=generator).double()
                for side in ('student', 'teacher') for name, width in widths.items()}
     arrays['teacher_cls'] = arrays['teacher_cls'] + shift
@@ -122,8 +122,8 @@ def cmkd(shift=0., mask=False, batch=2, anchors=2, classes=3, size=(3, 4)):
               if key.startswith('student')}
     weight = torch.ones_like(arrays['teacher_bev'])
     if mask:
-        weight[:, :, 0] = .05
-    gap = (arrays['student_bev'] - arrays['teacher_bev']) ** 2
+        weight[:, :, :empty] = .05
+    gap = (arrays['student_bev'] - arrays['teacher_bev']).abs() ** (2 if kind == 'L2' else 1)
     losses = dict(loss_bev=32 * (gap * weight).mean() * weight.numel() / weight.sum())
     s, t = (arrays[f'{side}_cls'].reshape(batch, -1, classes).sigmoid()
             for side in ('student', 'teacher'))
@@ -143,7 +143,7 @@ def cmkd(shift=0., mask=False, batch=2, anchors=2, classes=3, size=(3, 4)):
     total = losses['loss_bev'] + losses['loss_cls'] + losses['loss_box_plus_dir']
     gradients = torch.autograd.grad(total, list(leaves.values()))
     arrays |= losses | {f'grad_{key}': value for key, value in zip(leaves, gradients, strict=True)}
-    args = dict(LOSS_BEV_WEIGHT=32, LOSS_BEV_TYPE='L2', use_nonzero_mask=mask, qfl_beta=2.,
+    args = dict(LOSS_BEV_WEIGHT=32, LOSS_BEV_TYPE=kind, use_nonzero_mask=mask, qfl_beta=2.,
                 cls_pos_threshold=.1, reg_pos_threshold_on_class_sum=.1, smooth_l1_beta=1 / 9,
                 weights=dict(cls=2., loc=2., dir=.4), num_class=classes, anchors_per_cell=anchors)
     return args, {key: value.detach().numpy() for key, value in arrays.items()}
@@ -167,10 +167,11 @@ def fd3d_heatmap(boxes=True, batch=2):
         'grad_student_fpn': .25 * 2 * (s - p) / 6}
 
 
-def fsdbev(batch=2):
-    """(args, arrays)."""
+def fsdbev(batch=2, empty=0):
+    """(args, arrays); the teacher's map is zero in the first ``empty`` rows."""
     random = np.random.default_rng(3)
     student, teacher = random.standard_normal((2, batch, 3, 5, 4))
+    teacher[:, :, :empty] = 0
     length = np.sqrt((teacher ** 2).sum(1, keepdims=True)) + 1e-7
     return {}, {'student_bev': student, 'teacher_bev': teacher,
                 'loss': np.float64((((student - teacher) / length) ** 2).sum() / (batch * 20)),

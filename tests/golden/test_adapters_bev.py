@@ -7,6 +7,13 @@ from tests.golden.files import CaseError
 from tests.golden.handmade_3d import write_bare
 from tests.golden.replay import replay
 
+
+def some(case, *parts):
+    """A case with the arrays alone whose name ends in one of ``parts``."""
+    args, arrays = case
+    return args, {key: value for key, value in arrays.items() if key.endswith(parts)}
+
+
 #: case -> its arguments and arrays
 CASES = {
     'bevdistill_dense_ordinary': made.bevdistill_dense,
@@ -20,9 +27,14 @@ CASES = {
     'cmkd_ordinary': made.cmkd,
     'cmkd_nonzero_mask': lambda: made.cmkd(mask=True),
     'cmkd_nopositive': lambda: made.cmkd(shift=-9., batch=1),
+    'cmkd_all_positive': lambda: made.cmkd(shift=9., anchors=3, classes=1),
+    'cmkd_l1_empty': lambda: made.cmkd(mask=True, kind='L1', empty=3, classes=2),
+    'cmkd_feature': lambda: some(made.cmkd(mask=True), 'bev'),
+    'cmkd_response': lambda: some(made.cmkd(), 'cls', 'box', 'dir', 'loc'),
     'fd3d_heatmap_ordinary': made.fd3d_heatmap,
     'fd3d_heatmap_noboxes': lambda: made.fd3d_heatmap(boxes=False, batch=1),
     'fsdbev_bevloss': made.fsdbev,
+    'fsdbev_empty_cells': lambda: made.fsdbev(batch=1, empty=2),
 }
 
 
@@ -47,6 +59,16 @@ def test_a_wrong_value_fails(tmp_path, name, array):
     flat[np.abs(flat).argmax()] *= 1.001
     _, _, _, problems = replay(write_bare(tmp_path, name, args, arrays, np.float64))
     assert len(problems) == 1 and array.removeprefix('grad_').removeprefix('w.') in problems[0]
+
+
+def test_an_empty_array_may_be_of_any_kind(tmp_path):
+    args, arrays = CASES['bevdistill_dense_noboxes']()
+    arrays['box_sample'] = np.zeros(0)
+    path = write_bare(tmp_path, 'bevdistill_dense_noboxes', args, arrays)
+    assert not replay(path)[3]
+    arrays['box_sample'] = np.zeros(1)
+    with pytest.raises(CaseError, match='box_sample is float32, expected an array of int'):
+        replay(write_bare(tmp_path, 'bevdistill_dense_noboxes', args, arrays))
 
 
 @pytest.mark.parametrize('name', CASES)
