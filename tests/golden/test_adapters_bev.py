@@ -61,6 +61,17 @@ def test_a_wrong_value_fails(tmp_path, name, array):
     assert len(problems) == 1 and array.removeprefix('grad_').removeprefix('w.') in problems[0]
 
 
+@pytest.mark.parametrize('name, changes, message', [
+    ('bevdistill_relation_ordinary', dict(bn='eval mode'), "only 'train mode' is known"),
+    ('bevdistill_dense_ordinary', dict(fg_weight='pred'), "only 'gt' is known"),
+    ('bevdistill_dense_ordinary', dict(voxel_size=2.), 'have not the cells of 4.0 m'),
+    ('cmkd_ordinary', dict(qfl_beta=1.), 'qfl_beta must be 2')])
+def test_other_settings_are_refused(tmp_path, name, changes, message):
+    args, arrays = CASES[name]()
+    with pytest.raises(CaseError, match=message):
+        replay(write_bare(tmp_path, name, {**args, **changes}, arrays))
+
+
 def test_an_empty_array_may_be_of_any_kind(tmp_path):
     args, arrays = CASES['bevdistill_dense_noboxes']()
     arrays['box_sample'] = np.zeros(0)

@@ -84,6 +84,12 @@ def test_centers_of_a_stage_may_be_in_one_row(tmp_path):
     assert replayed(tmp_path, 'pointdistiller_second_backbone', args, flat)[1] < 1e-9
 
 
+@pytest.mark.parametrize('name', ['MSE', 'MSELoss'])
+def test_a_setting_may_have_its_official_name(tmp_path, name):
+    args, arrays = CASES['sparsekd_ordinary']()
+    assert not replayed(tmp_path, 'sparsekd_named', dict(args, hm_type=name, rank=-1), arrays)[3]
+
+
 def test_a_loss_left_out_may_be_a_whole_number(tmp_path):
     args, arrays = CASES['sparsekd_pillar_resize']()
     assert arrays['loss_reg'] == 0

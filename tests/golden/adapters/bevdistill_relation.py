@@ -1,6 +1,7 @@
 """BEVDistill's InfoNCE between places (MoCoCLHead); the BatchNorms have the batch's statistics."""
 from mmkd.models.losses.bev import BEVDistillRelationLoss
 from tests.golden.case import Outcome
+from tests.golden.files import CaseError
 from tests.golden.layouts import BareArrays
 
 ARRAYS = BareArrays(
@@ -13,7 +14,9 @@ NAMES |= {f'{side}_encoder.{i}': f'encoder_{theirs}.{i}'
 
 
 def run(case):
-    args = case.arguments(T=0.07, mid_channels=512, loss_weight=0.2, bn='')
+    args = case.arguments(T=0.07, mid_channels=512, loss_weight=0.2, bn='train mode')
+    if not args['bn'].startswith('train mode'):
+        raise CaseError(f"{case.name}: bn={args['bn']!r}: only 'train mode' is known")
     student, teacher = case.input('student_feat'), case.input('teacher_feat')
     criterion = BEVDistillRelationLoss(args['T'], args['mid_channels'],
                                        student_channels=student.shape[1],

@@ -55,7 +55,7 @@ ARRAYS = Arrays(
     given={'student_feat': 'float B Cs H W', 'teacher_feat': 'float B Ct H W',
            'adapter_weight': 'float? Ct Cs J J', 'adapter_bias': 'float? Ct',
            'spatial_conv_weight': 'float? 1 1 3 3', 'spatial_conv_bias': 'float? 1',
-           'boxes_old': 'float? K 7', 'boxes_new': 'float K 7', 'box_sample': 'int K'},
+           'boxes_old': 'float? K D', 'boxes_new': 'float K D', 'box_sample': 'int K'},
     expected={'fg_mask': 'float? B 1 H W', 'fg_scale': 'float? B 1 H W',
               'bg_scale': 'float? B 1 H W', 'fp_mask': 'float? B 1 H W',
               'fp_scale': 'float? B 1 H W', 'loss_total': 'float',

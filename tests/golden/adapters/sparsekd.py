@@ -20,13 +20,15 @@ ARRAYS = BareArrays(
     expected=dict.fromkeys(('loss_total', 'loss_hm', 'loss_reg'), 'float'),
     gradients=('student_hm', *(f'student_reg.{branch}' for branch in BRANCHES)),
     loss='loss_total')
-RELEASED = dict(hm_type='MSE', thresh=0., fg_mask=True, soft_mask=True,
-                align='teacher, bilinear')
+#: settings that must be as released, and what each may be called
+RELEASED = dict(hm_type=('MSE', 'MSELoss'), thresh=(0.,), fg_mask=(True,), soft_mask=(True,),
+                rank=(-1,), align=('teacher, bilinear',))
 
 
 def run(case):
-    args = case.arguments(hm_weight=10., reg_weight=0.2, code_weights=None, **RELEASED)
-    other = [key for key, value in RELEASED.items() if args[key] != value]
+    args = case.arguments(hm_weight=10., reg_weight=0.2, code_weights=None,
+                          **{key: names[0] for key, names in RELEASED.items()})
+    other = [key for key, names in RELEASED.items() if args[key] not in names]
     if other:
         raise CaseError(f"{case.name}: {', '.join(other)} must be as released: {RELEASED}")
     teacher = case.input('teacher_hm_logits').sigmoid().clamp(1e-4, 1 - 1e-4)
