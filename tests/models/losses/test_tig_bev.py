@@ -145,6 +145,24 @@ def test_points_lie_in_the_first_box_that_has_them():
     assert box_of_points(points[:0], boxes).shape == (0,)
 
 
+def test_points_are_looked_at_in_parts(monkeypatch):
+    """Against the definition, box by box; parts of one point, of some, and one for all."""
+    generator = torch.Generator().manual_seed(0)
+    points = 6 * torch.rand(300, 3, generator=generator) - 2
+    boxes = torch.tensor([box(x, y, 3., 2., x) for x in (0., 1., 2.) for y in (0., 2.)])
+    boxes[:, 5] = 3
+    expected = torch.zeros(300, dtype=torch.int64)
+    for k in reversed(range(len(boxes))):
+        x, y, z = (points - boxes[k, :3]).unbind(1)
+        turned = torch.polar(torch.ones(()), -boxes[k, 6]) * torch.complex(x, y)
+        inside = (turned.real.abs() <= 1.5) & (turned.imag.abs() <= 1) & (z >= 0) & (z <= 3)
+        expected[inside] = k + 1
+    assert len(expected.unique()) == 7
+    for count in (1, 60, 10 ** 6):
+        monkeypatch.setattr('mmkd.models.losses.bev.tig_bev_depth.AT_ONCE', (count, count))
+        assert box_of_points(points, boxes).equal(expected)
+
+
 def camera(size=(32, 64)):
     """A camera at the origin that looks along x; images of 32 x 64, focal length 32."""
     pose = np.eye(4)

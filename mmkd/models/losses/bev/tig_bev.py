@@ -14,6 +14,7 @@ from ..closed_form import zero_of
 from ..full_precision import full_precision, matmul
 from ..maps import check_maps, empty_loss, prepare
 from .footprints import check_boxes
+from .sampling import read_bilinearly
 
 #: boxes whose keypoints are compared at once: bounds the memory
 AT_ONCE = 16
@@ -84,7 +85,8 @@ class TiGBEVLoss(nn.Module):
             return {name: self._nothing(student) for name in self.weights}
         check_boxes('TiGBEVLoss', boxes_3d, len(student))
         size = student.shape[2:]
-        student, teacher = prepare(student, teacher, resize=False)
+        student, teacher = (x.contiguous(memory_format=torch.channels_last)  # as it is read
+                            for x in prepare(student, teacher, resize=False))
         totals = dict.fromkeys(self.weights, self._nothing(student))
         boxes_3d = [boxes[:, :7].to(student) for boxes in boxes_3d]
         finite = [boxes.isfinite().all(1) for boxes in boxes_3d]
@@ -119,9 +121,8 @@ class TiGBEVLoss(nn.Module):
     @staticmethod
     def read(x, grid):
         """(k, C, S, S): a map (1, C, Y, X) at a grid (k, S, S, 2), bilinearly; zeros beyond it."""
-        found = F.grid_sample(x, grid.flatten(0, 1)[None].to(x), 'bilinear', 'zeros',
-                              align_corners=False)
-        return found[0].unflatten(1, grid.shape[:2]).transpose(0, 1)
+        found = read_bilinearly(x[0], grid.flatten(0, 2).to(x))
+        return found.view(*grid.shape[:3], x.shape[1]).movedim(3, 1)
 
     @torch.no_grad()
     def keypoints(self, boxes, bev_range, size):
