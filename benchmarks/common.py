@@ -38,6 +38,25 @@ def seconds(run, device):
     return time.process_time() - begin
 
 
+def status_mib(key):
+    text = Path('/proc/self/status').read_text()
+    return int(text.split(key + ':')[1].split()[0]) / 1024
+
+
+def peak_mib(run, device):
+    """Peak memory of one call in MiB, beyond what was in use before: of tensors on a GPU, else of
+    this process, which should be a fresh one."""
+    if device == 'cuda':
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return (torch.cuda.max_memory_allocated() - before) / 2 ** 20
+    Path('/proc/self/clear_refs').write_text('5')  # resets VmHWM to the present size
+    before = status_mib('VmRSS')
+    run()
+    return status_mib('VmHWM') - before
+
+
 def device_name(device):
     if device == 'cuda':
         return torch.cuda.get_device_name()

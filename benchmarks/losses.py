@@ -15,16 +15,14 @@ import json
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
 import dense_losses
 import torch
-from common import folder_of, head, options, seconds, write
+from common import folder_of, head, options, peak_mib, seconds, write
 from loss_table import render
 
 from mmkd.models.losses import CIRKDMemoryLoss, CIRKDMiniBatchLoss, CWDLoss, KDLoss
 
-MIB = 2 ** 20
 # name: (batch, student channels, teacher channels, H, W, rounds)
 CASES = {
     'KD 19ch': (2, 19, 19, 64, 128, 41),
@@ -105,25 +103,12 @@ def measure_error(name, case, device):
                 dense=float((dense32 - exact).norm() / exact.norm()), size=list(case[3:5]))
 
 
-def status_mib(key):
-    text = Path('/proc/self/status').read_text()
-    return int(text.split(key + ':')[1].split()[0]) / 1024
-
-
 def peak_memory(name, which, case, device, quick):
     """Peak memory in MiB of one step of ours (which = 0) or dense (1) in this process."""
     loss = on(device, make_losses(name, quick))[which]
     step(loss, make_inputs((*case[:3], 4, 4), device))  # loads libraries and kernels
     inputs = make_inputs(case, device)
-    if device == 'cuda':
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        step(loss, inputs)
-        return (torch.cuda.max_memory_allocated() - before) / MIB
-    Path('/proc/self/clear_refs').write_text('5')  # resets VmHWM to the present size
-    before = status_mib('VmRSS')
-    step(loss, inputs)
-    return status_mib('VmHWM') - before
+    return peak_mib(lambda: step(loss, inputs), device)
 
 
 def measure_memory(name, case, device, quick):

@@ -19,6 +19,7 @@ def results():
     ('ops.py', 'gaussian_heatmap', r'\| draw_gaussian_heatmap \|.*\| 0\.02 (met|MISSED) \|'),
     ('ops.py', 'unique', r'\| unique voxels, inverse, order \| 243,000 points \|.*\| 0\.01 '),
     ('losses.py', 'KD', r'\| KD 19ch 2x19x16x16 \|'),
+    ('bev_step.py', 'unidistill', r'\| unidistill \| 1 \|.* % \| 3 % (met|MISSED) \|'),
 ])
 def test_quick_run_prints_its_row_and_writes_nothing(script, only, row):
     before = results()
