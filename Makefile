@@ -54,6 +54,7 @@ bench: setup
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/detection_step.py
+	$(BIN)/python benchmarks/bev_step.py
 	$(BIN)/python benchmarks/ops.py
 	$(BIN)/python tools/report.py
 

@@ -30,6 +30,7 @@ MEASURED = {'README.md': {'demo': 'benchmarks/results/demo.md',
             'docs/performance.md': {'losses': 'benchmarks/results/losses.md',
                                     'step': 'benchmarks/results/step.md',
                                     'detection_step': 'benchmarks/results/detection_step.md',
+                                    'bev_step': 'benchmarks/results/bev_step.md',
                                     'ops': 'benchmarks/results/ops.md',
                                     'ops_cuda': 'benchmarks/results/ops_cuda.md'}}
 
