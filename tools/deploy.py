@@ -30,6 +30,13 @@ def parse_args(argv=None):
     parser.add_argument('--no-metric', action='store_true', help='do not evaluate the models')
     parser.add_argument('--threads', type=at_least_one, metavar='N',
                         help="threads of each model while it is timed (default: PyTorch's)")
+    parser.add_argument('--int8', action='store_true',
+                        help='write, compare and time an 8 bit form, too')
+    parser.add_argument('--fp16', action='store_true',
+                        help='write, compare and time a half precision form, too')
+    parser.add_argument('--calibration-samples', type=at_least_one, default=64, metavar='N',
+                        help='samples of the training set that --int8 finds its ranges with '
+                        '(default: 64)')
     parser.add_argument('--demo', action='store_true',
                         help='the student that `make demo` distilled')
     parser.add_argument('--list', action='store_true', help='list the deploy configs, and stop')
@@ -71,7 +78,9 @@ def main(args):
     else:
         default = os.path.join('work_dirs', 'deploy', os.path.splitext(os.path.basename(config))[0])
     deploy(config, checkpoint, out or default, deploy_cfg=args.deploy_cfg, input=args.input,
-           samples=args.samples, metric=not args.no_metric, threads=args.threads)
+           samples=args.samples, metric=not args.no_metric, threads=args.threads,
+           forms=[kind for kind in ('int8', 'fp16') if getattr(args, kind)],
+           calibration_samples=args.calibration_samples)
     print(f'all of it is in {out or default}')
 
 

@@ -18,9 +18,9 @@ if _MISSING:
         "`pip install -e '.[deploy]'` in mmkd's folder installs what exporting needs",
         name=_MISSING[0])
 
-from . import compat, pooling, segmentation  # noqa: E402
+from . import compat, openvino_backend, pooling, segmentation  # noqa: E402
 
-__all__ = ['compat', 'pooling', 'segmentation']
+__all__ = ['compat', 'openvino_backend', 'pooling', 'segmentation']
 
 #: modules for detectors of mmdet3d, which takes seconds to import
 _MODULES_3D = ()

@@ -9,10 +9,13 @@ from mmengine.analysis import get_model_complexity_info
 
 from ..apis import check_datasets
 from . import report as reporting
+from . import variants
 from .choosing import deploy_config_for, fix_size, fixed_size
 from .export import Exported, export_onnx, quiet
 from .latency import latencies, runner
 from .metrics import build_loader, evaluate, scored
+from .quantize import training_set
+from .sdk import FILES, dump_sdk
 from .staging import staging
 from .student import Student
 from .tasks import task_for
@@ -32,11 +35,13 @@ class Deployment:
         samples (int, optional): Of the validation set, for comparison and metric.
         metric (bool): Evaluate both models.
         threads (int, optional): Of each model while it is timed; PyTorch's number if left out.
+        forms (sequence of str): 'int8', 'fp16' or both: made, compared and timed, too.
+        calibration_samples (int): Of the training set, for int8.
         say (callable): Gets lines of progress.
     """
 
     def __init__(self, config, checkpoint, deploy_cfg=None, input=None, samples=None, metric=True,
-                 threads=None, say=print):
+                 threads=None, forms=(), calibration_samples=variants.CALIBRATED, say=print):
         self.samples, self.input, self.say = samples, input, say
         self.threads = threads or torch.get_num_threads()
         self.names = dict(config=str(config), checkpoint=str(checkpoint))
@@ -46,7 +51,11 @@ class Deployment:
         self.name, self.deploy_cfg = deploy_config_for(self.task, deploy_cfg)
         self.backend = get_backend(self.deploy_cfg).value
         self.has_backend = get_backend_manager(self.backend).is_available()
+        variants.check_backend(forms, self.backend, self.has_backend)
+        self.forms, self.calibration_samples = forms, calibration_samples
         self.data = self._read_samples()
+        if 'int8' in forms:
+            self._check_training_set()
         self.metric = metric and input is None and scored(self.cfg)[1] is not None
 
     def _read_samples(self):
@@ -74,6 +83,11 @@ class Deployment:
         for one in data:
             self._check_size(self.task.shape(self.student.model, one))
         return data
+
+    def _check_training_set(self):
+        if self.cfg.get('train_dataloader'):
+            check_datasets(self.cfg, ['train_dataloader'])
+        self.calibration_samples = min(self.calibration_samples, len(training_set(self.fed)))
 
     def _sample(self, cfg):
         """The input file, or the first sample of the data set."""
@@ -111,7 +125,7 @@ class Deployment:
             report = dict(
                 self.names, model=self._title(), deploy_config=self.name, backend=self.backend,
                 input=self._input(), files=[os.path.basename(path)], size=self._size(path),
-                parity=None, metric=None, latency=None, notes=list(self.student.notes),
+                parity=None, metric=None, latency=None, variants={}, notes=list(self.student.notes),
                 machine=reporting.machine(), versions=reporting.versions(self.backend))
             if self.has_backend:
                 exported = Exported(self.fed, self.deploy_cfg, path, folder, scratch)
@@ -120,7 +134,14 @@ class Deployment:
                 report['parity'] = self._compare(exported)
                 if self.metric:
                     report['metric'] = self._score(exported)
-                report['latency'] = self._time(exported)
+                smaller = {kind: self._smaller(kind, exported, folder, report)
+                           for kind in self.forms}
+                report['latency'] = self._time(exported, smaller)
+                for kind, one in report['variants'].items():
+                    one['seconds'] = report['latency']['seconds'][kind]
+            without = dump_sdk(self.fed, self.deploy_cfg, self.names['checkpoint'], folder)
+            report['sdk'] = [] if without else list(FILES)
+            report['notes'] += [without] if without else []
             reporting.write(report, folder)
             self.say(reporting.markdown(report))
             self._judge(report)
@@ -153,24 +174,42 @@ class Deployment:
         return dict(checks=checks, samples=len(results),
                     source='--input' if self.input else 'the validation set')
 
+    def _smaller(self, kind, exported, folder, report):
+        """Make a smaller form and put what is measured of it into the report; returns the form."""
+        self.say(f'making the {kind} form')
+        form = variants.make(kind, exported, self.fed, folder, self.calibration_samples)
+        found = dict(files=[os.path.basename(file) for file in form.all_files],
+                     file_bytes=sum(map(os.path.getsize, form.all_files)),
+                     checks=self._compare(form)['checks'],
+                     metric=self._evaluate(form) if self.metric else None)
+        variants.refuse_nan(kind, found['checks'])
+        if kind == 'int8':
+            found['calibrated_on'] = self.calibration_samples
+        report['variants'][kind] = found
+        return form
+
+    def _evaluate(self, exported):
+        return evaluate(exported.backend, self.fed, self.samples,
+                        lambda batch: self._check_size(batch['inputs'].shape[-2:])
+                        if fixed_size(self.deploy_cfg) else None)
+
     def _score(self, exported):
         self.say('evaluating both')
-        both = (evaluate(self.student.model, self.cfg, self.samples),
-                evaluate(exported.backend, self.fed, self.samples,
-                         lambda batch: self._check_size(batch['inputs'].shape[-2:])
-                         if fixed_size(self.deploy_cfg) else None))
+        both = evaluate(self.student.model, self.cfg, self.samples), self._evaluate(exported)
         number = len(build_loader(self.cfg, self.samples).dataset)
         return dict(values={key: (both[0][key], both[1][key]) for key in both[0] if key in both[1]},
                     on=f"By the config's own evaluator, on {number} samples of the validation set.")
 
-    def _time(self, exported):
+    def _time(self, exported, smaller):
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
-        exported.use_threads(self.threads)
+        models = {'PyTorch': self.student.model}
+        for name, one in {self.backend: exported, **smaller}.items():
+            one.use_threads(self.threads)
+            models[name] = one.backend
         try:
-            seconds = latencies({'PyTorch': runner(self.student.model, self.data[0]),
-                                 self.backend: runner(exported.backend, self.data[0])},
-                                REPEATS, WARM_UP)
+            seconds = latencies({name: runner(model, self.data[0])
+                                 for name, model in models.items()}, REPEATS, WARM_UP)
         finally:
             torch.set_num_threads(before)
         return dict(seconds=seconds, threads=self.threads, repeats=REPEATS, warm_up=WARM_UP)

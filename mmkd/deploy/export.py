@@ -132,8 +132,10 @@ class Exported:
 
     def use_threads(self, number):
         """Let the backend compute with so many threads; it takes all cores by itself."""
+        wrapper = self.backend.wrapper
+        if self.backend_name == 'openvino':
+            wrapper.use_threads(number)
         if self.backend_name == 'onnxruntime':
-            wrapper = self.backend.wrapper
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = number
             options.register_custom_ops_library(get_ops_path())

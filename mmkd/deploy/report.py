@@ -6,6 +6,7 @@ import platform
 import torch
 
 from ..results.comparison.machine import device
+from . import variants
 
 
 def versions(backend):
@@ -59,6 +60,7 @@ def markdown(report):
         lines += ['', 'One sample, from the preprocessed input to the prediction, called in turns; '
                       f"median of {latency['repeats']} after {latency['warm_up']} to warm up; "
                       f"{latency['threads']} thread(s) each; {report['machine']}."]
+    lines += variants.markdown(report, table)
     if report['notes']:
         lines += ['', '## To know', '', *(f'- {note}' for note in report['notes'])]
     made = ', '.join(f'{name} {version}' for name, version in report['versions'].items())
