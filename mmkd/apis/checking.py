@@ -133,6 +133,11 @@ def _distiller(model):
     return terms if isinstance(terms, nn.ModuleDict) else {}
 
 
+#: the parts of a network that its description names
+_PARTS = ('img_backbone', 'img_neck', 'img_view_transformer', 'img_bev_encoder_backbone',
+          'img_bev_encoder_neck', 'voxel_encoder', 'middle_encoder', 'pts_voxel_encoder',
+          'pts_middle_encoder', 'pts_backbone', 'pts_neck', 'pts_bbox_head', 'backbone', 'neck',
+          'decode_head', 'bbox_head')
 #: what a teacher reads -> what it makes of it in another way than the student
 _OWN = {('imgs',): '; normalises images in its own way',
         ('points',): '; puts points into voxels in its own way',
@@ -152,7 +157,7 @@ def _networks(cfg, model):
 
 
 def _network(model):
-    parts = [type(part).__name__ for name in ('backbone', 'neck', 'decode_head', 'bbox_head')
+    parts = [type(part).__name__ for name in _PARTS
              for part in [getattr(model, name, None)] if isinstance(part, nn.Module)]
     parameters = sum(p.numel() for p in model.parameters())
     return f"{type(model).__name__} ({', '.join(parts)}), {parameters:,} parameters"
@@ -189,7 +194,7 @@ def _shape(value):
 def _data(contents, batch):
     for found in contents:
         yield found.loader.removesuffix('_dataloader') + ' data', (
-            f'{found.kind}, {found.count} pictures'
+            f'{found.kind}, {found.count} {found.what}'
             + (f', {found.classes} classes' if found.classes else '')
             + ''.join(f'; {note}' for note in found.notes))
     inputs = batch.get('inputs') if isinstance(batch, dict) else None

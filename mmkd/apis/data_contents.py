@@ -1,6 +1,7 @@
 """What is in a dataset: its pictures, its classes, and whether its annotations can be read."""
 import importlib
 import os
+import stat
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -18,13 +19,15 @@ _LOOKS = {'mmseg.BaseSegDataset': 'data_mmseg', 'mmdet.BaseDetDataset': 'data_mm
 class Contents:
     """What was found in a dataset.
 
-    ``classes`` is its number of classes and ``names`` are theirs, None if it does not say;
-    ``problems`` are messages; ``pictures`` has the paths of those that were found and ``ids``
-    their ids, where they have some; ``notes`` say what is right, but perhaps not expected.
+    ``what`` says what is counted; ``classes`` is its number of classes and ``names`` are theirs,
+    None if it does not say; ``problems`` are messages; ``pictures`` has the paths of those that
+    were found and ``ids`` their ids, where they have some; ``notes`` say what is right, but perhaps
+    not expected.
     """
     loader: str
     kind: str
     count: int = 0
+    what: str = 'pictures'
     names: tuple | None = None
     problems: list = field(default_factory=list)
     pictures: list = field(default_factory=list)
@@ -82,7 +85,8 @@ def _module_for(kind):
 
 
 def look_for_files(contents, samples, key, what, setting, value):
-    """Look for the files that ``samples`` name, and add a problem if some do not exist.
+    """Look for the files that ``samples`` name, and add a problem if some do not exist or are
+    empty.
 
     Args:
         contents (Contents): Of the data set.
@@ -92,7 +96,13 @@ def look_for_files(contents, samples, key, what, setting, value):
     """
     looked = samples[::max(1, len(samples) // _FILES)]
     paths = [sample[key] for sample in looked if key in sample]
-    lost = [path for path in paths if not os.path.exists(path)]
+    sizes = {path: _size(path) for path in paths}
+    lost = [path for path in paths if sizes[path] is None]
+    empty = [path for path in paths if sizes[path] == 0]
+    if empty:
+        contents.problems.append(
+            f'{contents.where}: {len(empty)} of {len(paths)} {what} are empty (0 bytes), the first '
+            f'is {empty[0]}: write them again, or leave them out of the data set')
     if not lost:
         return
     folder = os.path.dirname(lost[0])
@@ -105,6 +115,15 @@ def look_for_files(contents, samples, key, what, setting, value):
     contents.problems.append(
         f'{contents.where}: {len(lost)} of {len(paths)} {what} do not exist, the first is '
         f'{lost[0]}{near} ({setting} is {value!r})')
+
+
+def _size(path):
+    """Bytes of a file; None if it is not there. A folder is never empty."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else 1
 
 
 def endings(folder, key):

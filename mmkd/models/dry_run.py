@@ -4,7 +4,9 @@ It finds channels and strides, what the semantic names mean for these models,
 how often each tap fires, and which taps a later in-place operation overwrites,
 so that nobody has to write any of it down.
 """
+import contextlib
 import copy
+import itertools
 from dataclasses import replace
 
 import torch
@@ -46,7 +48,7 @@ class DryRun:
     None for a network that sees none) and ``batch`` (what it ran on).
 
     Raises:
-        ValueError: The model does not run on a random batch.
+        ValueError: The model does not run on a random batch, or its parts do not fit each other.
     """
 
     def __init__(self, model, library, label, wanted, training, own_losses=True, shared=None):
@@ -55,6 +57,9 @@ class DryRun:
         self.errors, self.taps, self.examples, self.untrained = {}, {}, {}, set()
         self.layouts = {}
         self.size = self.batch = None
+        check = getattr(library, 'check_parts', None)
+        if check is not None:
+            check(model, f'the {label}')
         self._names = {
             name: existing for name, taps in library.tap_names(model).items()
             if (existing := [tap for tap in taps
@@ -111,20 +116,21 @@ class DryRun:
         """
         sizes = sorted({*self.library.SIZES, *self.library.input_sizes(self.model)},
                        key=lambda size: (size[0] * size[1], size)) or [None]
+        numbers, last = self.library.input_channels(self.model), None
         with no_trace(self.model):
             twin = twin_of(self.model)
             if twin is not self.model:
                 self.library.settle(twin)
-            for size in sizes:
-                for channels in self.library.input_channels(self.model):
-                    self.batch = self._batch(size, channels)
-                    try:
-                        found = self._run_once(twin, paths, names)
-                    except Exception as error:  # too small for some models: try larger
-                        last = error
-                        continue
-                    self.size = size and size[1]
-                    return found
+            for size, channels in itertools.product(sizes, numbers):
+                self.batch = self._batch(size, channels)
+                try:
+                    found = self._run_once(twin, paths, names)
+                except Exception as error:  # too small for some models: try larger
+                    # The first number of channels is the likeliest: its error counts.
+                    last = error if channels == numbers[0] else last
+                    continue
+                self.size = size and size[1]
+                return found
         raise ValueError(
             f'the {self.label} ({self.library.called(self.model)}) does not run on a random batch '
             + (f'of 2 images of {min(sizes[0])} to {max(sizes[-1])} pixels' if sizes[0] else
@@ -153,7 +159,9 @@ class DryRun:
 
     def _forward(self, twin, sources, wanted, training):
         inputs, samples = map_leaves(torch.clone, self.batch[0]), copy.deepcopy(self.batch[1])
-        with torch.set_grad_enabled(training), Recorder(twin, sources, watch=True) as recorder:
+        watch = getattr(self.library, 'watch_maps', contextlib.nullcontext)
+        with torch.set_grad_enabled(training), watch(twin), \
+                Recorder(twin, sources, watch=True) as recorder:
             twin.train(training)
             if training and self.own_losses:
                 twin.loss(inputs, samples)

@@ -1,6 +1,7 @@
 """3D data that are not there, or do not fit the networks, are told before anything is built."""
 import pickle
 
+import numpy as np
 import pytest
 from mmdet3d.datasets import NuScenesDataset
 from mmengine.config import Config
@@ -62,17 +63,73 @@ def test_what_fits_passes(root):
 
 def test_boxes_are_counted(root):
     change(root, lambda infos: infos[1].update(instances=[]))
-    assert check_datasets(config(root))[0].notes == ['1 of 2 samples have no box']
+    cfg = config(root)
+    assert check_datasets(cfg)[0].notes == [
+        '1 of 2 samples have no box and are left out (filter_empty_gt)']
+    cfg.train_dataloader.dataset.filter_empty_gt = False
+    assert check_datasets(cfg)[0].notes == ['1 of 2 samples have no box']
+
+
+def test_boxes_of_no_sample(root):
+    change(root, lambda infos: [info.update(instances=[]) for info in infos])
+    cfg = config(root)
+    told(cfg, 'no sample has a box of the classes that counts', 'filter_empty_gt=False')
+    cfg.train_dataloader.dataset.filter_empty_gt = False
+    assert len(check_datasets(cfg)) == 2
 
 
 # ---- what is missing in the data ---------------------------------------------------------------
 def test_an_empty_sweep(root):
     (root / 'samples/LIDAR_TOP/a__LIDAR_TOP__1.bin').write_bytes(b'')
-    told(config(root), '1 of 2 sweeps have no point, the first is', 'a__LIDAR_TOP__1.bin')
+    told(config(root), '1 of 2 sweeps that', 'are empty (0 bytes), the first is',
+         'a__LIDAR_TOP__1.bin')
+
+
+def test_a_picture_without_a_byte(root):
+    (root / 'samples/CAM_BACK/a__CAM_BACK__1.jpg').write_bytes(b'')
+    told(config(root), '1 of 2 pictures of CAM_BACK are empty (0 bytes)', 'a__CAM_BACK__1.jpg')
+
+
+@pytest.mark.parametrize('size', [4 * 501, 4 * 3, 7])
+def test_sweeps_that_are_no_rows_of_points(root, size):
+    (root / 'samples/LIDAR_TOP/a__LIDAR_TOP__1.bin').write_bytes(bytes(size))
+    told(config(root), '1 of 2 sweeps are no points of 5 float32, as LoadPointsFromFile reads them '
+                       '(load_dim=5)', f'a__LIDAR_TOP__1.bin with {size} bytes')
+
+
+@pytest.mark.parametrize('column', [0, 2, 3])
+@pytest.mark.parametrize('filtered', [False, True])
+def test_points_that_are_not_finite(root, column, filtered):
+    path = root / 'samples/LIDAR_TOP/a__LIDAR_TOP__1.bin'
+    points = np.fromfile(path, np.float32).reshape(-1, 5)
+    points[7, column] = np.nan
+    points[9, column] = np.inf
+    points.tofile(path)
+    cfg = config(root, steps=POINTS[:2 if filtered else 1] + IMAGES)
+    if filtered and column < 3:
+        assert len(check_datasets(cfg)) == 2
+    else:
+        told(cfg, 'values that are not finite', 'a__LIDAR_TOP__1.bin', 'PointsRangeFilter')
+
+
+def test_earlier_sweeps(root):
+    def add(infos):
+        for info in infos:
+            info['lidar_sweeps'] = [dict(lidar_points=dict(lidar_path=f'x/{name}.bin'))
+                                    for name in 'ab']
+    change(root, add)
+    (root / 'sweeps/LIDAR_TOP/a.bin').write_bytes(bytes(60))
+    cfg = config(root, steps=[POINTS[0], dict(type='LoadPointsFromMultiSweeps', sweeps_num=2),
+                              *IMAGES])
+    told(cfg, '2 of 4 earlier sweeps', 'do not exist', 'b.bin', 'data_prefix.sweeps')
+    (root / 'sweeps/LIDAR_TOP/b.bin').write_bytes(bytes(50))
+    told(cfg, 'as LoadPointsFromMultiSweeps reads them (load_dim=5)', 'b.bin with 50 bytes')
+    assert len(check_datasets(config(root))) == 2  # nothing reads them
 
 
 @pytest.mark.parametrize('name, what', [('LIDAR_TOP/a__LIDAR_TOP__1.bin', '1 of 2 sweeps'),
-                                        ('CAM_BACK/a__CAM_BACK__0.jpg', '1 of 12 pictures')])
+                                        ('CAM_BACK/a__CAM_BACK__0.jpg',
+                                         '1 of 2 pictures of CAM_BACK')])
 def test_files_that_are_not_there(root, name, what):
     (root / 'samples' / name).unlink()
     told(config(root), what, 'do not exist', name)
@@ -82,6 +139,25 @@ def test_a_camera_that_is_missing(root):
     change(root, lambda infos: infos[1]['images'].pop('CAM_BACK_LEFT'))
     told(config(root), "1 of 2 samples have no camera 'CAM_BACK_LEFT', the first is sample 't1'",
          'it has CAM_FRONT, ')
+
+
+def test_a_camera_that_no_sample_has(root):
+    change(root, lambda infos: [info['images'].pop('CAM_BACK') for info in infos])
+    told(config(root), "2 of 2 samples have no camera 'CAM_BACK', the first is sample 't0'")
+
+
+def test_a_camera_that_the_pipeline_does_not_read(root):
+    change(root, lambda infos: infos[1]['images'].pop('CAM_BACK'))
+    change(root, lambda infos: infos[0]['images']['CAM_BACK'].pop('cam2img'))
+    others = [name for name in CAMERAS if name != 'CAM_BACK']
+    cfg = config(root, steps=[*POINTS, dict(type='mmkd.LoadCameraImages', cameras=others)])
+    assert len(check_datasets(cfg)) == 2
+
+
+@pytest.mark.parametrize('key, what', [('images', 'images'), ('lidar_points', 'points')])
+def test_a_modality_that_a_sample_lacks(root, key, what):
+    change(root, lambda infos: infos[1].pop(key))
+    told(config(root), '1 of 2 samples of', f"have no {key!r}, the first is sample 't1'", what)
 
 
 @pytest.mark.parametrize('key, value', [

@@ -58,7 +58,7 @@ def project(tmp_path_factory):
 
 def test_what_it_would_train_is_told(project, here):
     told, _ = here.run('train.py', 'distill.py', '--check', cwd=project)
-    for part in ('puts points into voxels in its own way', 'NuScenesDataset, 2 pictures',
+    for part in ('puts points into voxels in its own way', 'NuScenesDataset, 2 samples',
                  'term heat', 'loss_feature', '2 points of ', '2 img of 6 x 3 x 64 x 176'):
         assert part in told, (part, told)
 

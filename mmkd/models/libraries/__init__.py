@@ -28,6 +28,8 @@ Where a batch's inputs are a dict of several modalities, also:
 
 - ``reads(model)``: which of 'points' and 'imgs' it looks at.
 - ``check_batch(model, called, inputs, data_samples)``: refuse a batch that it cannot read.
+- ``check_parts(model, called)``: refuse a network whose parts do not fit each other.
+- ``watch_maps(model)``: a context in which a forward refuses maps that do not fit its head.
 - ``layout(model, name, tap)``: the :class:`~mmkd.models.layout.Layout` of what a tap gives.
 """
 import importlib

@@ -24,6 +24,7 @@ from .mmdet3d_batches import (  # noqa: F401 - the library's, too
     reads,
 )
 from .mmdet3d_bev import bev_range, layout, module_of  # noqa: F401 - the library's, too
+from .mmdet3d_grids import check_parts, watch_maps  # noqa: F401 - the library's, too
 from .mmdet3d_heads import center_head
 from .mmdet3d_names import MEANINGS, tap_names  # noqa: F401 - the library's, too
 from .mmdet3d_voxels import pair_voxels
@@ -81,7 +82,7 @@ def check_batch(model, called, inputs, data_samples):
     """Refuse a batch that ``model`` cannot read, or would read as fewer samples.
 
     Raises:
-        ValueError: A modality is missing, or a sample has no point.
+        ValueError: A modality is missing, or a sample has no point or one that is not finite.
     """
     for kind in reads(model):
         if not isinstance(inputs, dict) or inputs.get(kind) is None:
@@ -90,6 +91,14 @@ def check_batch(model, called, inputs, data_samples):
                 f'{called} ({type(model).__name__}) reads {kind}, and the batch has none (it has '
                 f'{has or "nothing"} for it). One pipeline must load what student and teachers '
                 f'read; here {_HOW[kind]}')
+    if 'points' in reads(model) and not torch.stack(
+            [points.isfinite().all() for points in inputs['points']]).all():
+        which = [i for i, points in enumerate(inputs['points']) if not points.isfinite().all()]
+        raise ValueError(
+            f'{called} ({type(model).__name__}) reads points, and in samples {which} of the batch '
+            f'(of {_tokens(data_samples)}) some are not finite (NaN or infinite), of which its '
+            'maps would be NaN. Write these sweeps without such points; PointsRangeFilter in the '
+            'train pipeline drops those whose x, y or z is not finite')
     coors = (inputs.get('voxels') or {}).get('coors') if 'points' in reads(model) else None
     if coors is not None:
         empty = [i for i, points in enumerate(inputs['points']) if not len(points)]
@@ -97,12 +106,15 @@ def check_batch(model, called, inputs, data_samples):
         seen = int(coors[-1, 0]) + 1 if len(coors) else 0
         if empty or seen < len(inputs['points']):
             which = empty or list(range(seen, len(inputs['points'])))
-            tokens = [sample.get('token', sample.get('sample_idx')) for sample in data_samples]
             raise ValueError(
                 f'{called} ({type(model).__name__}) reads points, and samples {which} of the batch '
-                f'(of {tokens}) have none within the range of its voxels: is the sweep empty or '
-                'cut off, or is the range another than that of PointsRangeFilter? Leave such '
-                'samples out')
+                f'(of {_tokens(data_samples)}) have none within the range of its voxels: is '
+                'the sweep empty or cut off, or is the range another than that of '
+                'PointsRangeFilter? Leave such samples out')
+
+
+def _tokens(data_samples):
+    return [sample.get('token', sample.get('sample_idx')) for sample in data_samples]
 
 
 def lacks_labels(data_samples):
