@@ -24,6 +24,7 @@ from .mmdet3d_batches import (  # noqa: F401 - the library's, too
     reads,
 )
 from .mmdet3d_bev import bev_range, layout, module_of  # noqa: F401 - the library's, too
+from .mmdet3d_checks import HOW, check_batch  # noqa: F401 - the library's, too
 from .mmdet3d_grids import check_parts, watch_maps  # noqa: F401 - the library's, too
 from .mmdet3d_heads import center_head
 from .mmdet3d_names import MEANINGS, tap_names  # noqa: F401 - the library's, too
@@ -31,13 +32,6 @@ from .mmdet3d_voxels import pair_voxels
 
 SAME_IN_TRAINING = True
 SHARED = {}
-
-_HOW = dict(
-    points="points: LoadPointsFromFile in the train pipeline, and 'points' among the keys of "
-           'Pack3DDetInputs (or mmkd.PackBEVInputs)',
-    imgs="images: load them in the train pipeline (LoadMultiViewImageFromFiles, or for several "
-         "cameras mmkd.LoadCameraImages), and 'img' among the keys of Pack3DDetInputs (or "
-         'mmkd.PackBEVInputs)')
 
 
 def owns(model):
@@ -76,45 +70,6 @@ def forward(model, inputs, data_samples, paths=(), shared=None):
 def _alias(x):
     """mmdet3d squeezes the images of a batch of one in place; what is given stays as it is."""
     return x.view_as(x)
-
-
-def check_batch(model, called, inputs, data_samples):
-    """Refuse a batch that ``model`` cannot read, or would read as fewer samples.
-
-    Raises:
-        ValueError: A modality is missing, or a sample has no point or one that is not finite.
-    """
-    for kind in reads(model):
-        if not isinstance(inputs, dict) or inputs.get(kind) is None:
-            has = ', '.join(inputs) if isinstance(inputs, dict) else 'a tensor'
-            raise ValueError(
-                f'{called} ({type(model).__name__}) reads {kind}, and the batch has none (it has '
-                f'{has or "nothing"} for it). One pipeline must load what student and teachers '
-                f'read; here {_HOW[kind]}')
-    if 'points' in reads(model) and not torch.stack(
-            [points.isfinite().all() for points in inputs['points']]).all():
-        which = [i for i, points in enumerate(inputs['points']) if not points.isfinite().all()]
-        raise ValueError(
-            f'{called} ({type(model).__name__}) reads points, and in samples {which} of the batch '
-            f'(of {_tokens(data_samples)}) some are not finite (NaN or infinite), of which its '
-            'maps would be NaN. Write these sweeps without such points; PointsRangeFilter in the '
-            'train pipeline drops those whose x, y or z is not finite')
-    coors = (inputs.get('voxels') or {}).get('coors') if 'points' in reads(model) else None
-    if coors is not None:
-        empty = [i for i, points in enumerate(inputs['points']) if not len(points)]
-        # mmdet3d takes the last voxel's sample for the last of the batch.
-        seen = int(coors[-1, 0]) + 1 if len(coors) else 0
-        if empty or seen < len(inputs['points']):
-            which = empty or list(range(seen, len(inputs['points'])))
-            raise ValueError(
-                f'{called} ({type(model).__name__}) reads points, and samples {which} of the batch '
-                f'(of {_tokens(data_samples)}) have none within the range of its voxels: is '
-                'the sweep empty or cut off, or is the range another than that of '
-                'PointsRangeFilter? Leave such samples out')
-
-
-def _tokens(data_samples):
-    return [sample.get('token', sample.get('sample_idx')) for sample in data_samples]
 
 
 def lacks_labels(data_samples):
@@ -173,7 +128,7 @@ def _points(batch):
         inputs = side()
         if isinstance(inputs, dict) and inputs.get('points') is not None:
             return inputs['points']
-    raise ValueError(f"a loss asks for points, and the batch has none: {_HOW['points']}")
+    raise ValueError(f"a loss asks for points, and the batch has none: {HOW['points']}")
 
 
 def _voxels(batch):

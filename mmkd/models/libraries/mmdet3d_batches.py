@@ -68,14 +68,21 @@ def input_channels(model):
     if 'points' not in reads(model):
         mean = getattr(model.data_preprocessor, 'mean', None)
         return [3 if mean is None else len(mean)]
+    count, _ = point_values(model)
+    numbers = [count, 4, 5, 3, 6]
+    return list(dict.fromkeys(n for n in numbers if isinstance(n, int) and n >= 3))
+
+
+def point_values(model):
+    """(number, whether more are left unread) of the values of a point that the voxel encoder
+    reads; None for the number where it does not say."""
     _, encoder = module_of(model, 'pts_voxel_encoder', 'voxel_encoder')
     count = getattr(encoder, 'num_features', getattr(encoder, 'in_channels', None))
     if hasattr(encoder, 'in_channels'):  # what the encoder itself adds to the points
         count -= sum(number for key, number in dict(
             _with_cluster_center=3, _with_voxel_center=3, _with_distance=1).items()
             if getattr(encoder, key, False))
-    numbers = [count, 4, 5, 3, 6]
-    return list(dict.fromkeys(n for n in numbers if isinstance(n, int) and n >= 3))
+    return count, hasattr(encoder, 'num_features')
 
 
 def input_sizes(model):

@@ -117,3 +117,16 @@ def test_points_that_are_not_finite_are_refused(side, column, value):
     with pytest.raises(ValueError, match=f'{side} .* reads points, and in samples .1. of the '
                                          'batch .* some are not finite'):
         model(**model.data_preprocessor(data, True), mode='loss')
+
+
+@pytest.mark.parametrize('side', ['student', 'teacher'])
+@pytest.mark.parametrize('values', [4, 6])
+def test_points_of_other_values_than_the_encoder_reads(side, values):
+    from tests.models.bev.rigs import SIZE, tiny_model
+    other = dict(student='teacher', teacher='student')[side]
+    data = bev_batch(2, images=(6, *SIZE), features=values)
+    model = build(bev_distiller(TERMS, **{side: centerpoint(features=5), other: tiny_model()}))
+    with pytest.raises((ValueError, RuntimeError)) as info:
+        model(**model.data_preprocessor(data, True), mode='loss')
+    assert 'reads points of 5 values' in str(info.value), str(info.value)
+    assert f'those of the batch have {values}: use_dim' in str(info.value)
