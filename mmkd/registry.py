@@ -45,7 +45,8 @@ class LibraryRegistry(Registry):
 #: distillers, connectors, losses and detectors
 MODELS = LibraryRegistry(
     'model', parent=MMENGINE_MODELS, scope='mmkd', locations=['mmkd.models'], library='mmdet3d',
-    later=dict(BEVDet='mmkd.models.bev.bevdet', BEVDet4D='mmkd.models.bev.temporal'))
+    later=dict(BEVDet='mmkd.models.bev.bevdet', BEVDet4D='mmkd.models.bev.temporal',
+               BEVFusion='mmkd.models.bev.fusion'))
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmkd', locations=['mmkd.engine'])
 OPTIM_WRAPPERS = Registry('optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='mmkd',
                           locations=['mmkd.engine'])

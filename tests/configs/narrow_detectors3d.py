@@ -7,19 +7,29 @@ PART = 8
 
 
 def narrow(model):
-    """The same CenterPoint on pillars or BEVDet, of an eighth of the width and with random weights;
-    a copy."""
+    """The same CenterPoint on pillars, BEVDet or BEVFusion, of an eighth of the width and with
+    random weights; a copy."""
     model = copy.deepcopy(model)
     if 'img_backbone' in model:
-        return _camera(model)
-    _bev(model.pts_backbone, model.pts_neck)
+        _camera(model)
+    else:
+        _bev(model.pts_backbone, model.pts_neck)
+        _head(model.pts_bbox_head, model.pts_neck)
+    if 'pts_voxel_encoder' in model:
+        _pillars(model)
+    return model
+
+
+def _pillars(model):
     width = _less(model.pts_voxel_encoder.feat_channels)
     model.pts_voxel_encoder.feat_channels = width
     model.pts_middle_encoder.in_channels = width[-1]
     model.pts_backbone.in_channels = width[-1]
-    _head(model.pts_bbox_head, model.pts_neck)
     model.data_preprocessor.voxel_layer.max_voxels = (2000, 2000)
-    return model
+    if 'pts_fusion_layer' in model:
+        _stages(model.pts_backbone)
+        model.pts_fusion_layer.in_channels = \
+            model.img_view_transformer.out_channels + model.pts_backbone.out_channels[-1]
 
 
 def _camera(model):
@@ -29,12 +39,15 @@ def _camera(model):
     model.img_neck.in_channels = _less(model.img_neck.in_channels)
     if model.img_view_transformer.get('depth_net'):
         model.img_view_transformer.depth_net.mid_channels = 16
-    return model
+
+
+def _stages(backbone):
+    backbone.update(out_channels=_less(backbone.out_channels),
+                    layer_nums=[1] * len(backbone.layer_nums))
 
 
 def _bev(backbone, neck):
-    backbone.update(out_channels=_less(backbone.out_channels),
-                    layer_nums=[1] * len(backbone.layer_nums))
+    _stages(backbone)
     neck.update(in_channels=list(backbone.out_channels), out_channels=_less(neck.out_channels))
 
 

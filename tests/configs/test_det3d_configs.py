@@ -40,8 +40,9 @@ def teacher_config(path):
 
 
 def is_on_cameras(path):
-    """Whether the student reads the images of several cameras, of which there are tiny folders."""
-    return read(path).model.student.type.startswith('mmkd.BEVDe')
+    """Whether the images of several cameras are read, of which there are tiny folders."""
+    steps = innermost(read(path).train_dataloader.dataset).pipeline
+    return any(step.type == 'mmkd.LoadCameraImages' for step in steps)
 
 
 CAMERA_LEAVES = [path for path in LEAVES if is_on_cameras(path)]
@@ -72,8 +73,10 @@ def test_leaf_says_what_its_name_says(path):
 @pytest.mark.parametrize('path', CAMERA_LEAVES)
 def test_one_pipeline_loads_what_both_sides_read(path):
     steps = [step.type for step in innermost(read(path).train_dataloader.dataset).pipeline]
-    lidar = 'voxel_layer' in teacher_config(path).data_preprocessor
-    assert ('LoadPointsFromFile' in steps) >= lidar
+    models = (read(path).model.student, teacher_config(path))
+    for part, step in (('pts_voxel_encoder', 'LoadPointsFromFile'),
+                       ('img_backbone', 'mmkd.LoadCameraImages')):
+        assert (step in steps) >= any(part in model for model in models)
     assert 'mmkd.BEVAug' in steps and not {'GlobalRotScaleTrans', 'RandomFlip3D'} & set(steps)
 
 

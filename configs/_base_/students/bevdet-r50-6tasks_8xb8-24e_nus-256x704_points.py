@@ -1,4 +1,5 @@
-# The same with the six tasks of mmdet3d's CenterPoint, so that their heads can be compared.
+# BEVDet-R50 with the six tasks of mmdet3d's CenterPoint, so that their heads can be
+# compared. Its pipeline loads what a LiDAR teacher reads, too.
 _base_ = ['bevdet-r50_8xb8-24e_nus-256x704_points.py']
 model = dict(
     pts_bbox_head=dict(
@@ -10,4 +11,4 @@ model = dict(
             dict(num_class=2, class_names=['motorcycle', 'bicycle']),
             dict(num_class=2, class_names=['pedestrian', 'traffic_cone']),
         ]),
-    test_cfg=dict(pts=dict(min_radius=[4, 12, 10, 1, 0.85, 0.175])))
+    test_cfg=dict(pts=dict(min_radius=[4, 12, 10, 1, 0.85, 0.175], post_max_size=83)))

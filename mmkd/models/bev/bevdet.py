@@ -93,6 +93,7 @@ class BEVDet(CenterPoint):
                              f'not {None if images is None else tuple(images.shape)}: the keys of '
                              'mmkd.PackBEVInputs must name img')
         bev, depth = self.lift(images, camera_matrices(batch_input_metas))
+        bev = self.fuse(bev, batch_inputs_dict)
         features = self.img_bev_encoder_neck(self.img_bev_encoder_backbone(bev))
         self._check_cells(features[0])
         return features, depth
@@ -103,6 +104,10 @@ class BEVDet(CenterPoint):
             raise ValueError(f'{images.shape[1]} images do not go with the matrices of '
                              f'{cameras.lidar2cam.shape[1]} cameras')
         return self.img_view_transformer(self.image_features(images), cameras, images.shape[-2:])
+
+    def fuse(self, bev, batch_inputs_dict):
+        """The map (B, C, Y, X) that the encoder reads; here that of the images as it is."""
+        return bev
 
     def image_features(self, images):
         """(B * N, C, H', W') of images (B, N, 3, H, W)."""

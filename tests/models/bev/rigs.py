@@ -95,6 +95,26 @@ def tiny_model(frames=1, **view):
             post_max_size=20, nms_thr=.2)))
 
 
+def tiny_fusion():
+    """The config of a BEVFusion of that BEVDet and pillars of 1 m."""
+    camera, norm = tiny_model(), dict(type='BN', eps=1e-3, momentum=.01)
+    return dict(
+        camera, type='mmkd.BEVFusion',
+        data_preprocessor=dict(camera['data_preprocessor'], voxel=True, voxel_layer=dict(
+            max_num_points=5, point_cloud_range=list(RANGE), voxel_size=[1., 1., 8.],
+            max_voxels=(2000, 2000))),
+        pts_voxel_encoder=dict(
+            type='PillarFeatureNet', in_channels=5, feat_channels=[8], with_distance=False,
+            voxel_size=(1., 1., 8.), point_cloud_range=list(RANGE),
+            norm_cfg=dict(type='BN1d', eps=1e-3), legacy=False),
+        pts_middle_encoder=dict(type='PointPillarsScatter', in_channels=8, output_shape=(96, 64)),
+        pts_backbone=dict(type='SECOND', in_channels=8, out_channels=[12], layer_nums=[1],
+                          layer_strides=[2], norm_cfg=norm,
+                          conv_cfg=dict(type='Conv2d', bias=False)),
+        pts_fusion_layer=dict(type='ConvModule', in_channels=8 + 12, out_channels=8, kernel_size=3,
+                              padding=1, norm_cfg=norm))
+
+
 def tiny_item(boxes=2, meta=None, depth=False, seed=0):
     """What a pipeline gives of one sample: images of each camera, boxes, metainfo."""
     from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes

@@ -12,7 +12,7 @@ from torch import nn
 from mmkd.registry import MODELS
 from tests.detectors3d import RANGE, bev_batch, bev_distiller, centerpoint, pointpillars
 from tests.helpers import build
-from tests.models.bev.rigs import CLASSES, SIZE, tiny_model
+from tests.models.bev.rigs import CLASSES, SIZE, tiny_fusion, tiny_model
 from tests.models.bev.rigs import RANGE as WIDE
 
 TASKS = (CLASSES[:4], CLASSES[4:])
@@ -50,6 +50,10 @@ def lidar(area=WIDE, **others):
     return centerpoint(area=area, tasks=TASKS, **others)
 
 
+def fusion():
+    return ConfigDict(tiny_fusion())
+
+
 def wide_batch(**others):
     return bev_batch(**{**dict(area=WIDE, images=(6, *SIZE)), **others})
 
@@ -76,8 +80,8 @@ PAIRS = dict(
         dict(feature=ALL['feature'], scores=dict(tap='cls', loss=FITNET),
              boxes=dict(tap='box_reg', loss=FITNET))),
     camera_from_lidar=(camera, lidar, wide_batch, ALL),
-    camera_from_fusion=(
-        camera, lambda: lidar(img_backbone=camera().img_backbone), wide_batch, ALL),
+    camera_from_fusion=(camera, fusion, wide_batch, ALL),
+    lidar_from_fusion=(lidar, fusion, wide_batch, ALL),
     camera_from_camera=(camera, camera, lambda **k: wide_batch(points=None, **k),
                         {**ALL, 'depth': dict(tap='depth', loss=FITNET)}),
     lidar_from_camera=(lidar, camera, wide_batch, ALL))

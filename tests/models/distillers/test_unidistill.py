@@ -5,10 +5,10 @@ from mmkd.apis import join_recipes
 from tests.detectors3d import bev_distiller
 from tests.helpers import build
 
-from .test_bev_detectors import _scope, camera, lidar, step, wide_batch  # noqa: F401
+from .test_bev_detectors import _scope, camera, fusion, lidar, step, wide_batch  # noqa: F401
 
-PAIRS = dict(unidistill=(camera, lidar), unidistill_camera_fusion=(camera, lidar),
-             unidistill_lidar_camera=(lidar, camera), unidistill_lidar_fusion=(lidar, lidar))
+PAIRS = dict(unidistill=(camera, lidar), unidistill_camera_fusion=(camera, fusion),
+             unidistill_lidar_camera=(lidar, camera), unidistill_lidar_fusion=(lidar, fusion))
 PARTS = ('feature', 'relation', 'response_cls', 'response_reg')
 
 

@@ -1,5 +1,5 @@
 _base_ = [
-    '../../_base_/students/bevdet-r50-6-tasks_8xb8-20e_nus-256x704_points.py',
+    '../../_base_/students/bevdet-r50-6tasks_8xb8-20e_nus-256x704_points.py',
     '../../_base_/recipes/det3d/unidistill.py'
 ]
 model = dict(
