@@ -50,12 +50,12 @@ def test_a_point_and_a_camera_fall_into_one_map():
     data['inputs']['points'] = [torch.tensor([[20.5, -30.5, 0., .5, 0.]] * 6)]
     data['inputs']['points'][0][:, 2] = torch.linspace(-1, 1, 6)
     elsewhere = batch(samples=1)
-    elsewhere['inputs']['points'] = [data['inputs']['points'][0] * torch.tensor([-1., 1, 1, 1, 1])]
+    elsewhere['inputs']['points'] = [data['inputs']['points'][0] - torch.tensor([32., 0, 0, 0, 0])]
     (fused, both), (other, moved) = maps(model, data), maps(model, elsewhere)
     assert both.shape == (1, 20, 48, 32) and fused.shape == (1, 8, 48, 32)
     assert torch.equal(both[:, :8], moved[:, :8]) and not torch.equal(fused, other)
     changed = (both != moved).any(1)[0].nonzero()
-    near = torch.tensor([[int((-30.5 + 48) / 2), int((x + 32) / 2)] for x in (20.5, -20.5)])
+    near = torch.tensor([[int((-30.5 + 48) / 2), int((x + 32) / 2)] for x in (20.5, -11.5)])
     # within the reach of the points' convolutions, of either place
     reach = (changed[:, None] - near).abs().amax(-1)
     assert len(changed) and (reach.min(1).values <= 2).all() and (reach.min(0).values <= 1).all()
