@@ -24,7 +24,8 @@ from mmkd.results.metrics import metric_of
 
 #: page -> measurements shown there: marker -> the file a script wrote
 MEASURED = {'README.md': {'demo': 'benchmarks/results/demo.md',
-                          'demo_det': 'benchmarks/results/demo_det.md'},
+                          'demo_det': 'benchmarks/results/demo_det.md',
+                          'demo_det3d': 'benchmarks/results/demo_det3d.md'},
             'docs/taps.md': {'zoo': 'benchmarks/results/zoo.md',
                              'zoo_mmdet': 'benchmarks/results/zoo_mmdet.md'},
             'docs/performance.md': {'losses': 'benchmarks/results/losses.md',

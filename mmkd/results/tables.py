@@ -55,7 +55,7 @@ def results_table(meta, left_out=()):
         source = result.get('Source')
         zoo = model['Metadata']['Teacher'].get('Metrics', {})
         rows.append([
-            f"[{short_name(model['Name'])}]({os.path.basename(model['Config'])})",
+            f"[{short_name(model)}]({os.path.basename(model['Config'])})",
             result['Dataset'],
             *([metric.name] if several else []),
             f"{source['Teacher']} → {source['Student']}" if source else '-',
@@ -91,9 +91,10 @@ def ours(result):
             f"`{evidence['Git SHA'][:7]}`, weights `{evidence['Checkpoint SHA256'][:8]}`)")
 
 
-def short_name(name):
-    """A config's name without the parts that the table's other columns say."""
-    return name.partition('_')[2]
+def short_name(model):
+    """A config's name without the method, which its folder and the table's page say."""
+    folder = os.path.basename(os.path.dirname(model['Config']))
+    return model['Name'].removeprefix(f'{folder}_')
 
 
 def methods_table(metas, root):

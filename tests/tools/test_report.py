@@ -151,3 +151,18 @@ def test_check_compares_with_the_surveys_own_tables(repo, tmp_path):
     replace(tmp_path / 'table14_pascal_voc.csv', '71.30', '71.90')
     code, text = report(repo, '--check', '--survey', tmp_path)
     assert code == 1 and "('70.57', '71.30') and ('70.57', '71.90')" in text
+
+
+def test_every_measurement_has_a_place_before_it_is_there():
+    for page, sources in tool.MEASURED.items():
+        with open(os.path.join(ROOT, page), encoding='utf-8') as file:
+            text = file.read()
+        for marker in sources:
+            assert tool.tables.put_between(text, marker, 'x', page) != text
+
+
+@pytest.mark.parametrize('folder, name, short', [
+    ('tig_bev', 'tig_bev_centerpoint_bevdepth', 'centerpoint_bevdepth'),
+    ('fgd', 'fgd_gfl-r101_gfl-r50', 'gfl-r101_gfl-r50')])
+def test_a_config_is_called_by_all_but_its_method(folder, name, short):
+    assert tool.tables.short_name(dict(Name=name, Config=f'configs/x/{folder}/{name}.py')) == short
