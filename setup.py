@@ -5,6 +5,7 @@ kernels of mmkd.ops are compiled where a compiler and torch's headers are.
 """
 import importlib.util
 import os
+import pathlib
 import re
 import shutil
 
@@ -20,12 +21,16 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 SHIPPED = ('configs', 'tools', 'model-index.yml')  # what `mim` looks for
 
 
-def requirements():
-    """The runtime lines of requirements.txt, with torch as a minimum."""
+def requirements(section):
+    """The lines below ``# section`` in requirements.txt, with torch as a minimum.
+
+    mmdeploy is the folder that packs it: what it declares cannot be installed.
+    """
     with open(os.path.join(ROOT, 'requirements.txt')) as file:
-        runtime = file.read().split('# tests')[0]
-    lines = [line.split('#')[0].strip() for line in runtime.splitlines()]
-    return [re.sub(r'^torch==', 'torch>=', line) for line in lines if line]
+        blocks = dict(re.findall(r'^# (\w+).*\n((?:[^#\n].*\n)+)', file.read(), re.MULTILINE))
+    folder = pathlib.Path(ROOT, 'tools', 'dev', 'mmdeploy').as_uri()
+    lines = [re.sub(r'^torch==', 'torch>=', line) for line in blocks[section].split()]
+    return [f'mmdeploy @ {folder}' if line.startswith('mmdeploy==') else line for line in lines]
 
 
 def version():
@@ -94,7 +99,8 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmkd', 'mmkd.*']),
-    install_requires=requirements(),
+    install_requires=requirements('runtime'),
+    extras_require=dict(deploy=requirements('deploy')),
     package_data={'mmkd.ops': ['csrc/*.h', 'csrc/*/*']},
     distclass=MmkdDistribution,
     cmdclass={'build_py': BuildMmkd, 'bdist_wheel': PlatformWheel},

@@ -25,6 +25,9 @@ def segmentor_config(model):
 def save_weights(model_cfg, path, seed=0):
     """Weights as after training in a file, and its path."""
     model = random_bn(build(model_cfg, seed), seed)
+    for name, weight in model.named_parameters():
+        if name.endswith('conv_seg.weight'):  # a fresh classifier's logits are nearly equal
+            torch.nn.init.normal_(weight)
     torch.save(dict(state_dict=model.state_dict()), path)
     return str(path)
 

@@ -26,6 +26,7 @@ from build_mmcv import mmcv_wheel  # noqa: E402
 
 STAMP = 'mmkd-installed.txt'
 TORCH_PROBE = 'import torch; print(torch.__version__)'
+MMDEPLOY_PROBE = 'import mmdeploy; print(mmdeploy.__version__)'
 MMCV_PROBE = 'import mmcv, mmcv.ops; print(mmcv.__version__)'
 
 
@@ -103,7 +104,11 @@ def install(venv_dir):
         wheel = mmcv_wheel(python, pins['mmcv'])
         pip_install(python, {}, '--force-reinstall', '--no-deps', str(wheel))
     print('setup: installing the other requirements', flush=True)
+    deploy = pins.pop('mmdeploy')  # it comes from our own folder
     pip_install(python, pins, *pins.values())
+    if ask(python, MMDEPLOY_PROBE) != deploy.split('==')[1]:
+        print('setup: installing mmdeploy', flush=True)
+        pip_install(python, pins, '--no-build-isolation', str(ROOT / 'tools' / 'dev' / 'mmdeploy'))
     if ask(python, 'import cv2; print(1)') is None:
         # opencv-python links libGL, which a machine without a screen may lack.
         headless = pins['opencv-python'].replace('opencv-python', 'opencv-python-headless')
