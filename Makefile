@@ -1,6 +1,7 @@
 # make demo   set everything up and run the main job: teacher, student alone, student distilled
 # make demo-det  the same for detection: boxes, by four methods (half an hour)
 # make demo-3d   the same for 3D detection: a LiDAR detector teaches one of cameras (an hour)
+# make deploy  after make demo: export its student to ONNX, compare it with PyTorch, and report
 # make test   set everything up and run the tests; those of the operators three times: on the CPU
 #             kernels, on the CUDA sources emulated on the CPU (their kernels in three orders of
 #             threads), and on the PyTorch reference
@@ -19,7 +20,7 @@ SIDE_BY_SIDE = -n auto --dist worksteal
 # What the order of emulated threads cannot change
 NO_KERNELS = library or mmcv or mmdet3d or opcheck or gradcheck or refuse
 
-.PHONY: setup demo demo-det demo-3d test sanitize lint table bench zoo clean
+.PHONY: setup demo demo-det demo-3d deploy test sanitize lint table bench zoo clean
 setup:
 	@$(PYTHON) tools/dev/setup_env.py --venv $(VENV)
 
@@ -31,6 +32,9 @@ demo-det: setup
 
 demo-3d: setup
 	$(BIN)/python tools/demo.py --task det3d
+
+deploy: setup
+	$(BIN)/python tools/deploy.py --demo
 
 test: setup
 	$(BIN)/python -m pytest tests $(SIDE_BY_SIDE)

@@ -1,5 +1,6 @@
 """What an installed mmkd carries."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,10 @@ def test_wheel_requires_the_pins_but_any_newer_torch(wheel):
     assert 'torch>=2.13.0' in requires
     assert 'mmengine==0.10.7' in requires
     assert not any(r.startswith(('pytest', 'ruff')) for r in requires)
+    extra = [r for r in requires if 'extra ==' in r]
+    assert {re.match(r'\w+', r)[0] for r in extra} == {
+        'mmdeploy', 'onnx', 'onnxruntime', 'protobuf', 'ml_dtypes'}
+    assert any(r.startswith('mmdeploy @ file://') for r in extra)
     assert mmkd.__version__ in metadata
 
 

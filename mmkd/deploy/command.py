@@ -10,7 +10,7 @@ from mmengine.analysis import get_model_complexity_info
 from ..apis import check_datasets
 from . import report as reporting
 from . import variants
-from .choosing import deploy_config_for, fix_size, fixed_size
+from .choosing import deploy_config_for, fix_size, fixed_size, is_static
 from .export import Exported, export_onnx, quiet
 from .latency import latencies, runner
 from .metrics import build_loader, evaluate, scored
@@ -82,6 +82,8 @@ class Deployment:
                                                          self.samples or COMPARED))]
         for one in data:
             self._check_size(self.task.shape(self.student.model, one))
+        if not is_static(self.deploy_cfg):  # else a size that was traced in would not be seen
+            data.append(self.task.cropped(data[0]))
         return data
 
     def _check_training_set(self):
@@ -171,8 +173,10 @@ class Deployment:
         self.say(f'comparing on {len(self.data)} inputs')
         results = [self.task.compare(self.student.model, exported, one) for one in self.data]
         checks = [dict(one._asdict(), ok=bool(one.ok)) for one in self.task.checks(results)]
-        return dict(checks=checks, samples=len(results),
-                    source='--input' if self.input else 'the validation set')
+        source = '--input' if self.input else 'the validation set'
+        if not is_static(self.deploy_cfg):
+            source += '; one of them cropped to another size'
+        return dict(checks=checks, samples=len(results), source=source)
 
     def _smaller(self, kind, exported, folder, report):
         """Make a smaller form and put what is measured of it into the report; returns the form."""

@@ -45,7 +45,7 @@ def markdown(report):
             (one['name'], f"{one['value']:.6g}",
              f"{'at least' if one['at_least'] else 'at most'} {one['limit']:g}",
              'ok' if one['ok'] else '**beyond it**') for one in parity['checks']])
-        lines += ['', f"On {parity['samples']} real inputs ({parity['source']})."]
+        lines += ['', f"On {parity['samples']} inputs of {parity['source']}."]
     if report['metric']:
         lines += ['', '## Metric', ''] + table(
             ('', 'PyTorch', report['backend'], 'difference'),

@@ -68,6 +68,15 @@ class Task:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             return Compose(pipeline)(dict(img_path=path, img_id=0))
 
+    def cropped(self, data):
+        """A copy of a sample of another size, on which a dynamic export is compared, too."""
+        data = copy.deepcopy(data)
+        height, width = (max(3 * length // 4, 1) for length in data['inputs'].shape[-2:])
+        data['inputs'] = data['inputs'][..., :height, :width].contiguous()
+        data['data_samples'].set_metainfo(dict(img_shape=(height, width), ori_shape=(height, width),
+                                               pad_shape=(height, width)))
+        return data
+
     def shape(self, pytorch, data):
         """(height, width) of the network's input for a sample."""
         return tuple(inputs_of(pytorch, data)['inputs'].shape[-2:])

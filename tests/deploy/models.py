@@ -25,9 +25,12 @@ def segmentor_config(model):
 def save_weights(model_cfg, path, seed=0):
     """Weights as after training in a file, and its path."""
     model = random_bn(build(model_cfg, seed), seed)
+    for module in model.modules():  # a last norm that starts at zero hides its block
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
     for name, weight in model.named_parameters():
         if name.endswith('conv_seg.weight'):  # a fresh classifier's logits are nearly equal
-            torch.nn.init.normal_(weight)
+            torch.nn.init.normal_(weight, std=0.2)
     torch.save(dict(state_dict=model.state_dict()), path)
     return str(path)
 

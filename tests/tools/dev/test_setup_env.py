@@ -34,6 +34,15 @@ def test_a_torch_as_new_as_the_pin_is_kept(setup_env, installed, kept):
     assert setup_env.is_new_enough(installed, 'torch==2.13.0') is kept
 
 
+def test_mmdeploy_comes_from_the_folder_that_corrects_what_it_declares(
+        setup_env, monkeypatch, tmp_path):
+    pip = Pip(setup_env, monkeypatch, torch='2.13.0+cpu')
+    setup_env.install(fake_venv(tmp_path))
+    assert os.path.join(ROOT, 'tools', 'dev', 'mmdeploy') in pip.installed
+    assert not any(str(one).startswith('mmdeploy==') for one in pip.installed)
+    assert 'protobuf==7.36.2' in pip.installed
+
+
 class Pip:
     """Stands in for pip and for the probes of a fake environment."""
 
