@@ -22,7 +22,7 @@ if __name__ == '__main__':
     image, work, deploy_cfg, model_cfg, weights = sys.argv[1:]
     assert 'mmkd' not in sys.modules
     PIPELINE_MANAGER.enable_multiprocess(True, [torch2onnx])
-    PIPELINE_MANAGER.set_log_level(40)
+    PIPELINE_MANAGER.set_log_level(40, [torch2onnx])
     torch2onnx(image, work, 'end2end.onnx', deploy_cfg, model_cfg, weights, device='cpu')
     export2SDK(*load_config(deploy_cfg, model_cfg), work, pth=weights, device='cpu')
     (result,) = inference_model(model_cfg, deploy_cfg, [work + '/end2end.onnx'], image, 'cpu')
