@@ -52,8 +52,9 @@ def export(read, checkpoint, folder, name):
             if key in ('dataset_meta', 'epoch', 'iter') and not isinstance(value, Placeholder)}
     os.makedirs(folder, exist_ok=True)
     partial = os.path.join(folder, f'{name}.partial')
-    torch.save(dict(meta=to_plain(meta), state_dict={k: v.cpu() for k, v in state.items()}),
-               partial)
+    for key, value in state.items():  # in place: beside it are the versions of the layers
+        state[key] = value.cpu()
+    torch.save(dict(meta=to_plain(meta), state_dict=state), partial)
     sha = sha256(partial)
     weights = os.path.join(folder, f'{name}-{sha[:8]}.pth')
     os.replace(partial, weights)

@@ -3,7 +3,7 @@ import contextlib
 
 from ..models.teacher import build_model, named_teachers
 from ..utils.checkpoint import load_checkpoint_file
-from ..utils.weights import misfit, not_finite, students_weights
+from ..utils.weights import as_held_by, completed, misfit, not_finite, students_weights
 
 
 def fitting_weights(model, checkpoint, cfg):
@@ -24,25 +24,26 @@ def fitting_weights(model, checkpoint, cfg):
         ValueError: It cannot be read, does not fit, or holds NaN or infinite values.
     """
     loaded = load_checkpoint_file(checkpoint)
-    state = students_weights(loaded, checkpoint)
-    own = model.state_dict()
+    given = students_weights(loaded, checkpoint)
+    own, state = model.state_dict(), as_held_by(model, given)
     problem = misfit(own, state)
     if problem is None:
         broken = not_finite(own, state)
         if broken:
             raise ValueError(f'{checkpoint!r} {broken}')
-        return {key: state.get(key, value) for key, value in own.items()}, loaded
+        return completed(model, state), loaded
     teachers = cfg.model.get('teacher')
     what = 'model' if teachers is None else 'student'
     raise ValueError(f'{checkpoint!r} does not hold exactly the {what} of this config: {problem}'
-                     + _whose(state, teachers))
+                     + _whose(given, teachers))
 
 
 def _whose(state, teachers):
     """A sentence about the teacher that the weights are of."""
     with contextlib.suppress(Exception):  # a teacher that cannot be built is not the matter here
         for label, teacher in named_teachers(teachers).values():
-            if misfit(build_model(teacher['config'], label).state_dict(), state) is None:
+            model = build_model(teacher['config'], label)
+            if misfit(model.state_dict(), as_held_by(model, state)) is None:
                 name = teacher['config'] if isinstance(teacher['config'], str) else 'its own'
                 return f'. It holds the {label}: give its config instead ({name})'
     return ''

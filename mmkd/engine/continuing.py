@@ -1,5 +1,5 @@
 """What a training must have in common with the checkpoint that it goes on from."""
-from ..utils.weights import misfit, not_finite, weights_in
+from ..utils.weights import as_held_by, misfit, not_finite, weights_in
 
 #: where a checkpoint says what was distilled: {term: class of its loss}
 KEY = 'distillation'
@@ -26,7 +26,7 @@ def check_start(model, checkpoint, filename, resume):
         ValueError: It is of a training with a teacher and this is none, or the other way round,
             of other terms, or of another model; or it holds NaN.
     """
-    own, state = model.state_dict(), weights_in(checkpoint, filename)
+    own, state = model.state_dict(), as_held_by(model, weights_in(checkpoint, filename))
     if resume:
         _check_distillation(checkpoint, distillation_of(model), filename)
         problem = misfit(own, state)

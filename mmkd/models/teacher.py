@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from ..utils.checkpoint import load_checkpoint_file
 from ..utils.configs import load_model_config, teachers_of
 from ..utils.hints import refuse_unknown
-from ..utils.weights import in_front, not_finite, students_weights
+from ..utils.weights import as_held_by, completed, in_front, not_finite, students_weights
 from .libraries import before_building, library_of
 from .mistakes import Mistakes
 from .recorder import AllTapsRead, Recorder
@@ -176,7 +176,7 @@ def fit_weights(model, state, checkpoint, label):
         ValueError: Missing keys, other shapes, or values that are NaN or infinite; the message
             lists them.
     """
-    own = model.state_dict()
+    own, state = model.state_dict(), as_held_by(model, state)
     missing = [key for key in own if key not in state
                and key.rpartition('.')[2] != 'num_batches_tracked']
     other = [f'{key} ({tuple(state[key].shape)} in the file, {tuple(value.shape)} in the model)'
@@ -198,7 +198,7 @@ def fit_weights(model, state, checkpoint, label):
     broken = not_finite(own, state)
     if broken:
         raise ValueError(f'{label}: {checkpoint!r} {broken}')
-    model.load_state_dict({key: state.get(key, value) for key, value in own.items()})
+    model.load_state_dict(completed(model, state))
 
 
 def _some(names, count=8):

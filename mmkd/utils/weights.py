@@ -1,4 +1,7 @@
 """Whether the weights in a checkpoint are those of a model."""
+import collections
+import copy
+
 import torch
 
 from .hints import did_you_mean
@@ -10,24 +13,65 @@ _OPTIONAL = 'num_batches_tracked'
 def weights_in(loaded, filename):
     """key -> tensor of a loaded checkpoint, without the ``module.`` that DataParallel writes.
 
-    With ``distiller.`` begin the keys of what distillation added to the student.
+    With ``distiller.`` begin the keys of what distillation added to the student. The versions of
+    the layers, which PyTorch keeps beside a state_dict, stay beside it.
 
     Raises:
         ValueError: There are no weights in it.
     """
-    state = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
-    state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)} \
-        if isinstance(state, dict) else {}
+    given = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
+    state = {key: value for key, value in given.items() if isinstance(value, torch.Tensor)} \
+        if isinstance(given, dict) else {}
     if not state:
         keys = f"; it has {_some(list(map(str, loaded)))}" if isinstance(loaded, dict) else ''
         raise ValueError(f'{filename!r} holds no weights (no state_dict{keys})')
-    return {key.removeprefix('module.'): value for key, value in state.items()}
+    versions = getattr(given, '_metadata', None) or {}
+    return _with_versions({key.removeprefix('module.'): value for key, value in state.items()},
+                          {path.removeprefix('module.'): of for path, of in versions.items()})
 
 
 def students_weights(loaded, filename):
     """:func:`weights_in` without what distillation added."""
-    return {key: value for key, value in weights_in(loaded, filename).items()
-            if not key.startswith('distiller.')}
+    state = weights_in(loaded, filename)
+    return _with_versions({key: value for key, value in state.items()
+                           if not key.startswith('distiller.')}, state._metadata)
+
+
+def _with_versions(state, versions):
+    state = collections.OrderedDict(state)
+    state._metadata = versions
+    return state
+
+
+def as_held_by(model, state):
+    """``state`` as ``model.state_dict()`` would have it, for what is in it.
+
+    Layers whose layout has changed convert what another version has written, when it is loaded:
+    the kernels of mmdet3d's sparse convolutions, which mmcv and spconv 1 hold the other way round.
+    The result is no longer converted, and neither ``model`` nor ``state`` changes.
+    """
+    now, before = model.state_dict()._metadata, getattr(state, '_metadata', {})
+    held = _with_versions(state, now)
+    for path, layer in model.named_modules():
+        names = (*layer._parameters, *layer._buffers)
+        keys = {key: name for name in names if (key := f'{path}.{name}'.lstrip('.')) in held}
+        own = type(layer)._load_from_state_dict.__module__
+        if not keys or own.startswith('torch.') or before.get(path) == now.get(path):
+            continue
+        twin, errors = copy.deepcopy(layer), []
+        with torch.no_grad():
+            twin._load_from_state_dict({key: held[key] for key in keys}, f'{path}.'.lstrip('.'),
+                                       before.get(path, {}), False, [], [], errors)
+        if not errors:  # else its shapes are wrong either way, which is told of the file's
+            held.update({key: getattr(twin, name).detach() for key, name in keys.items()})
+    return held
+
+
+def completed(model, state):
+    """All that ``model`` holds, from ``state`` (of :func:`as_held_by`) where it is there."""
+    own = model.state_dict()
+    return _with_versions({key: state.get(key, value) for key, value in own.items()},
+                          own._metadata)
 
 
 def misfit(own, state):

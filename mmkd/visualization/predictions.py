@@ -12,7 +12,7 @@ from mmengine.fileio import get
 from mmengine.registry import DATASETS, MODELS, VISUALIZERS, DefaultScope, init_default_scope
 
 from ..utils.checkpoint import load_checkpoint_file
-from ..utils.weights import students_weights
+from ..utils.weights import as_held_by, students_weights
 from .scenes import SceneDrawing, is_scene
 
 #: width of a column of pictures in pixels, height of the titles, space between the cells
@@ -69,7 +69,8 @@ def build_model(cfg):
 def load_model(cfg, checkpoint):
     """The plain model of a config with its weights, ready to predict."""
     model = build_model(cfg)
-    model.load_state_dict(students_weights(load_checkpoint_file(checkpoint), checkpoint))
+    state = students_weights(load_checkpoint_file(checkpoint), checkpoint)
+    model.load_state_dict(as_held_by(model, state))
     return model.eval()
 
 

@@ -39,6 +39,7 @@ from mmengine.registry import DefaultScope
 
 #: the first that owns a model: mmdet3d's detectors are mmdet's, too
 _LIBRARIES = ('mmdet3d', 'mmseg', 'mmdet')
+_KINDS = dict(mmdet3d='detectors', mmseg='segmentors', mmdet='detectors')
 
 
 def library_of(model):
@@ -54,9 +55,13 @@ def library_of(model):
             library = importlib.import_module(f'.{name}', __name__)
             if library.owns(model):
                 return library
+    called = f'{type(model).__module__}.{type(model).__name__}'
+    known = [name for name in _LIBRARIES if name in packages]
+    if known:
+        raise ValueError(f'{called} is no model of a library that mmkd knows: of {known[0]} it '
+                         f'knows {_KINDS[known[0]]} alone')
     names = ', '.join(name for name in _LIBRARIES if importlib.util.find_spec(name) is not None)
-    raise ValueError(f'{type(model).__module__}.{type(model).__name__} is no model of a library '
-                     f'that mmkd knows ({names})')
+    raise ValueError(f'{called} is no model of a library that mmkd knows ({names})')
 
 
 def before_building(model, scope=None):

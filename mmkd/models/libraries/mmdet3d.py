@@ -14,19 +14,18 @@ from mmdet3d.structures import LiDARInstance3DBoxes
 
 from ..extras import OF_ANY_BATCH
 from ..values import map_leaves
-from .mmdet3d_batches import (  # noqa: F401 - the library's, too
-    SIZES,
-    bare_samples,
-    input_channels,
-    input_sizes,
-    make_batch,
-    num_classes,
-    reads,
-)
+from .mmdet3d_batches import bare_samples, make_batch  # noqa: F401 - the library's, too
 from .mmdet3d_bev import bev_range, layout, module_of  # noqa: F401 - the library's, too
 from .mmdet3d_checks import HOW, check_batch  # noqa: F401 - the library's, too
 from .mmdet3d_grids import check_parts, watch_maps  # noqa: F401 - the library's, too
 from .mmdet3d_heads import center_head
+from .mmdet3d_inputs import (  # noqa: F401 - the library's, too
+    SIZES,
+    input_channels,
+    input_sizes,
+    num_classes,
+    reads,
+)
 from .mmdet3d_names import MEANINGS, tap_names  # noqa: F401 - the library's, too
 from .mmdet3d_voxels import pair_voxels
 

@@ -10,87 +10,29 @@ import torch
 from mmdet3d.structures import (
     Box3DMode,
     CameraInstance3DBoxes,
+    DepthInstance3DBoxes,
     Det3DDataSample,
     LiDARInstance3DBoxes,
+    PointData,
 )
 from mmengine.structures import InstanceData
 from torch import nn
 
-from ._tables import pairs_of
-from .mmdet3d_bev import bev_parts, bev_range, module_of, view_transformer
+from .mmdet3d_bev import bev_range, view_transformer
+from .mmdet3d_inputs import (
+    CAMERAS,
+    box_head,
+    input_channels,
+    is_indoors,
+    learns_in_camera,
+    num_classes,
+    reads,
+    views,
+)
 
-#: image sizes (H, W) to try in the dry run; input_sizes has them, for a model may see no images
-SIZES = ()
-_SIZES = ((64, 64), (128, 128), (256, 256), (512, 512))
-#: of those whose pyramids go to stride 128, which must differ from 64
-_MONO_SIZES = ((256, 256), (512, 512))
-_CAMERAS, _POINTS, _BOXES = 6, 512, 3
-_AROUND = (-40., -40., -3., 40., 40., 1.)  # where nothing says a range
-
-
-def reads(model):
-    """Which of 'points' and 'imgs' the model looks at."""
-    found = []
-    if module_of(model, 'pts_voxel_encoder', 'voxel_encoder', 'pts_backbone')[1] is not None or (
-            module_of(model, 'img_backbone', 'neck_3d')[1] is None and not _is_mono(model)):
-        found.append('points')
-    if module_of(model, 'img_backbone', 'neck_3d')[1] is not None or _is_mono(model):
-        found.append('imgs')
-    return tuple(found)
-
-
-def _is_mono(model):
-    """Whether it learns boxes in a camera's frame, or lifts images without an ``img_backbone``."""
-    kinds = {cls.__name__ for cls in type(model).__mro__}
-    return bool(kinds & {'SingleStageMono3DDetector', 'ImVoxelNet', 'DfM'})
-
-
-def _views(model):
-    """How many cameras the model looks through at once; None for single images."""
-    several = view_transformer(model) is not None or any(
-        cls.__name__ == 'MultiViewDfM' for cls in type(model).__mro__)
-    return _CAMERAS if several else None
-
-
-def box_head(model):
-    """The head that gives boxes; None if there is none that is known."""
-    return module_of(model, bev_parts(model).get('head', 'bbox_head'), 'bbox_head')[1]
-
-
-def num_classes(model):
-    """Of the head; None where it does not say. A CenterHead has a number for each task."""
-    count = getattr(box_head(model), 'num_classes', None)
-    return sum(count) if isinstance(count, (list, tuple)) else count
-
-
-def input_channels(model):
-    """Numbers of channels to try, of the points where it reads points: x, y, z, intensity, ..."""
-    if 'points' not in reads(model):
-        mean = getattr(model.data_preprocessor, 'mean', None)
-        return [3 if mean is None else len(mean)]
-    count, _ = point_values(model)
-    numbers = [count, 4, 5, 3, 6]
-    return list(dict.fromkeys(n for n in numbers if isinstance(n, int) and n >= 3))
-
-
-def point_values(model):
-    """(number, whether more are left unread) of the values of a point that the voxel encoder
-    reads; None for the number where it does not say."""
-    _, encoder = module_of(model, 'pts_voxel_encoder', 'voxel_encoder')
-    count = getattr(encoder, 'num_features', getattr(encoder, 'in_channels', None))
-    if hasattr(encoder, 'in_channels'):  # what the encoder itself adds to the points
-        count -= sum(number for key, number in dict(
-            _with_cluster_center=3, _with_voxel_center=3, _with_distance=1).items()
-            if getattr(encoder, key, False))
-    return count, hasattr(encoder, 'num_features')
-
-
-def input_sizes(model):
-    """Image sizes (H, W) to try; none for a model that sees no images."""
-    if 'imgs' not in reads(model):
-        return []
-    sizes = _MONO_SIZES if _learns_in_camera(model) else _SIZES
-    return [*sizes, *pairs_of(getattr(module, 'img_size', None) for module in model.modules())]
+_POINTS, _BOXES = 512, 3
+# where nothing says a range: around a car, and before a camera, in its view
+_AROUND, _BEFORE = (-40., -40., -3., 40., 40., 1.), (-2., 3., -1.5, 2., 7., 1.5)
 
 
 def make_batch(model, size, channels=None):
@@ -99,12 +41,15 @@ def make_batch(model, size, channels=None):
     kinds, number = reads(model), channels or input_channels(model)[0]
     raw = {}
     if 'points' in kinds:
-        raw['points'] = [_points(model, number) for _ in range(2)]
+        count = _point_count(model)
+        raw['points'] = [_points(model, count, number) for _ in range(2)]
     if 'imgs' in kinds:
-        views = () if _views(model) is None else (_views(model),)
-        raw['img'] = [torch.randint(0, 256, (*views, 3, *size), dtype=torch.uint8)
+        cameras = () if views(model) is None else (views(model),)
+        raw['img'] = [torch.randint(0, 256, (*cameras, 3, *size), dtype=torch.uint8)
                       for _ in range(2)]
     samples = [_sample(model, i, size) for i in range(2)]
+    for sample, points in zip(samples, raw.get('points', ()), strict=False):
+        sample.gt_pts_seg = _parts_of(sample.gt_instances_3d, len(points))
     data = model.data_preprocessor(dict(inputs=raw, data_samples=samples), False)
     return data['inputs'], data['data_samples']
 
@@ -123,51 +68,76 @@ def _volume(model):
         found = getattr(view_transformer(model), 'point_cloud_range', None)
     if found is None and (flat := bev_range(model)) is not None:
         found = (*flat[:2], _AROUND[2], *flat[2:], _AROUND[5])
-    return torch.tensor([float(n) for n in (_AROUND if found is None else found)])
+    if found is None:
+        found = _BEFORE if is_indoors(model) else _AROUND
+    return torch.tensor([float(n) for n in found])
 
 
-def _points(model, channels):
+def _point_count(model):
+    """More points than any layer chooses."""
+    chosen = [0]
+    for module in model.modules():
+        number = getattr(module, 'num_point', None)
+        chosen += number if isinstance(number, (list, tuple)) else [number]
+    return max(_POINTS, 2 * max(n for n in chosen if isinstance(n, int)))
+
+
+def _points(model, count, channels):
     low, high = _volume(model).split(3)
-    points = torch.rand(_POINTS, channels)
+    points = torch.rand(count, channels)
     points[:, :3] = low + (0.02 + 0.96 * points[:, :3]) * (high - low)
     return points
 
 
 def _sample(model, i, size):
-    lidar2cam, cam2img = _cameras(_views(model), size)
+    lidar2cam, cam2img = _cameras(views(model), size, is_indoors(model))
     sample = Det3DDataSample(metainfo=dict(
-        box_type_3d=LiDARInstance3DBoxes, box_mode_3d=Box3DMode.LIDAR, sample_idx=i,
+        box_type_3d=_boxes(model), box_mode_3d=Box3DMode.LIDAR, sample_idx=i,
         lidar_aug_matrix=np.eye(4), pcd_rotation=torch.eye(3), pcd_scale_factor=1.,
         pcd_horizontal_flip=False, pcd_vertical_flip=False, pcd_trans=np.zeros(3),
         transformation_3d_flow=[]))
     if size is not None:
         lidar2img = [k @ pose for k, pose in zip(cam2img, lidar2cam, strict=True)]
-        one = _views(model) is None
+        one = views(model) is None
         sample.set_metainfo(dict(
             img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size,
-            scale_factor=np.ones(4), flip=False, flip_direction=None, trans_mat=np.eye(3) / 4,
+            flip_direction=None, trans_mat=np.eye(3) / 4,
             affine_aug=False, num_views=len(cam2img), num_ref_frames=0,
             img_aug_matrix=[np.eye(4) for _ in cam2img],
             **{key: value[0] if one else value for key, value in dict(
                 cam2img=cam2img, lidar2cam=lidar2cam, lidar2img=lidar2img,
-                ori_cam2img=cam2img, ori_lidar2img=lidar2img).items()}))
+                ori_cam2img=cam2img, ori_lidar2img=lidar2img,
+                depth2img=[matrix[:3, :3] for matrix in lidar2img],
+                scale_factor=[np.ones(4) for _ in cam2img],
+                flip=[False for _ in cam2img]).items()}))
     _annotate(sample, model, size, cam2img)
     lift = view_transformer(model)
     if getattr(lift, 'depth_weight', None) is not None:
         # A model of two frames in one list of images supervises the depth of the first.
         frames = 2 if hasattr(model, 'grad_previous') else 1
         sample.gt_depth_maps = 2 + 30 * torch.rand(
-            _CAMERAS // frames, *(length // lift.stride for length in size))
+            CAMERAS // frames, *(length // lift.stride for length in size))
     return sample
 
 
-def _cameras(views, size):
+def _boxes(model):
+    """The kind of boxes; of what learns in the camera's frame, see _annotate."""
+    return DepthInstance3DBoxes if is_indoors(model) else LiDARInstance3DBoxes
+
+
+def _parts_of(boxes, count):
+    """What indoor detectors learn of each of ``count`` points: whose it is, and its class."""
+    owner = torch.arange(count) % len(boxes.labels_3d)
+    return PointData(pts_instance_mask=owner, pts_semantic_mask=boxes.labels_3d[owner])
+
+
+def _cameras(count, size, along_y=False):
     """lidar2cam and cam2img, lists of (4, 4), of cameras 1.5 m above the ground."""
     if size is None:
         return [], []
     poses, focal = [], max(size) * 0.6
-    for i in range(views or 1):
-        turn = 2 * math.pi * i / (views or 1) + (math.pi / 2 if views else 0)
+    for i in range(count or 1):
+        turn = 2 * math.pi * i / (count or 1) + (math.pi / 2 if count or along_y else 0)
         forward = np.array([math.cos(turn), math.sin(turn), 0])
         rotation = np.stack([[forward[1], -forward[0], 0], [0, 0, -1], forward])
         pose = np.eye(4)
@@ -180,19 +150,25 @@ def _cameras(views, size):
 
 def _annotate(sample, model, size, cam2img):
     head, classes = box_head(model), num_classes(model) or 1
+    if size is not None:
+        sides = torch.tensor([size[1], size[0]])
+        places = (0.25 + 0.5 * torch.rand(_BOXES, 2)) * sides
+        sample.gt_instances = InstanceData(
+            bboxes=torch.cat([places - sides / 6, places + sides / 6], 1))
     labels = torch.randint(0, max(classes, 1), (_BOXES,))
+    if size is not None:
+        sample.gt_instances.labels = labels
     sizes = torch.tensor([[4., 1.9, 1.6]]).expand(_BOXES, -1) + 0.2 * torch.rand(_BOXES, 3)
     yaw = math.pi * (2 * torch.rand(_BOXES, 1) - 1)
     length = _code_size(head)
     rest = torch.randn(_BOXES, length - 7)
-    if not _learns_in_camera(model):
+    if not learns_in_camera(model):
         low, high = _volume(model).split(3)
         centers = low + (0.1 + 0.8 * torch.rand(_BOXES, 3)) * (high - low)
         boxes = torch.cat([centers, sizes, yaw, rest], 1)
         sample.gt_instances_3d = InstanceData(
-            bboxes_3d=LiDARInstance3DBoxes(boxes, box_dim=length), labels_3d=labels)
+            bboxes_3d=_boxes(model)(boxes, box_dim=length), labels_3d=labels)
         return
-    places = (0.25 + 0.5 * torch.rand(_BOXES, 2)) * torch.tensor([size[1], size[0]])
     depths = 8 + 12 * torch.rand(_BOXES)
     matrix = torch.as_tensor(cam2img[0], dtype=torch.float)
     centers = torch.stack([(places[:, i] - matrix[i, 2]) / matrix[i, i] * depths
@@ -203,13 +179,6 @@ def _annotate(sample, model, size, cam2img):
                                         box_dim=length),
         labels_3d=labels, centers_2d=places, depths=depths,
         attr_labels=torch.randint(0, max(getattr(head, 'num_attrs', 1), 1), (_BOXES,)))
-    half = torch.tensor([size[1], size[0]]) / 6
-    sample.gt_instances = InstanceData(
-        bboxes=torch.cat([places - half, places + half], 1), labels=labels)
-
-
-def _learns_in_camera(model):
-    return any(cls.__name__ == 'SingleStageMono3DDetector' for cls in type(model).__mro__)
 
 
 def _code_size(head):

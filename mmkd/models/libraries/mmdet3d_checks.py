@@ -1,7 +1,7 @@
 """Can a detector of mmdet3d read this batch? Asked in every step, before it would guess."""
 import torch
 
-from .mmdet3d_batches import point_values, reads
+from .mmdet3d_inputs import point_values, reads
 
 #: how a pipeline is made to load a modality
 HOW = dict(

@@ -81,7 +81,7 @@ def _seen_from_above(model):
     else:
         names.update({name: [f'{path}.{layer}[:]'] for name, layer in dict(
             cls='conv_cls', box_reg='conv_reg', dir_cls='conv_dir_cls',
-            centerness='conv_centerness').items()})
+            centerness='conv_centerness').items() if hasattr(head, layer)})
     return names
 
 

@@ -1,4 +1,5 @@
 """Teachers whose operators mmcv has for CUDA alone: dynamic pillars, and spconv's voxels."""
+import copy
 import importlib.util
 
 import pytest
@@ -6,7 +7,8 @@ import torch
 from mmengine.registry import DefaultScope
 
 from mmkd.models.libraries import before_building, mmdet3d_cpu
-from mmkd.models.libraries.mmdet3d_batches import input_channels
+from mmkd.models.libraries.mmdet3d_inputs import input_channels
+from mmkd.models.teacher import build_model, fit_weights, read_weights
 from tests.detectors3d import RANGE, bev_batch, bev_distiller, pointpillars
 from tests.helpers import build, tiny_segmentor
 
@@ -72,6 +74,24 @@ def test_sparse_voxels(student, teacher):
     area = model.distiller.feature.alignment.area
     assert area == (*RANGE[:2], *RANGE[3:5])
     step(model)
+
+
+@needs_cpu
+@pytest.mark.skipif(importlib.util.find_spec('spconv') is None, reason='spconv is not installed')
+@pytest.mark.parametrize('written_by', ('spconv 2', 'spconv 1'))
+def test_weights_of_sparse_voxels(tmp_path, written_by):
+    """mmcv and spconv 1 write kernels (D, H, W, in, out), spconv 2 (out, D, H, W, in)."""
+    model = build_model(dict(model=second(), default_scope='mmdet3d'), 'teacher')
+    state, file = model.state_dict(), str(tmp_path / 'second.pth')
+    written = copy.copy(state)
+    if written_by == 'spconv 1':
+        written = {key: value.permute(1, 2, 3, 4, 0) if value.ndim == 5 else value
+                   for key, value in state.items()}
+    torch.save(dict(state_dict=written), file)
+    teacher = build_model(dict(model=second(), default_scope='mmdet3d'), 'teacher')
+    fit_weights(teacher, read_weights(file, 'teacher'), file, 'teacher')
+    assert any(value.ndim == 5 for value in state.values())
+    assert all(torch.equal(teacher.state_dict()[key], value) for key, value in state.items())
 
 
 def test_nothing_is_changed_for_other_libraries(monkeypatch):
