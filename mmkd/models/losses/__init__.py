@@ -2,6 +2,7 @@
 from .bev import (
     BEVDistillDenseLoss,
     BEVDistillRelationLoss,
+    BEVDistillSparseLoss,
     CMKDAnchorLoss,
     CMKDCenterLoss,
     CMKDFeatureLoss,
@@ -39,10 +40,11 @@ from .relation import CIRKDMemoryLoss, CIRKDMiniBatchLoss
 
 __all__ = [
     'ATLoss', 'AttnFDLoss', 'BCKDLoss', 'BEVDistillDenseLoss', 'BEVDistillRelationLoss',
-    'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CMKDAnchorLoss', 'CMKDCenterLoss', 'CMKDFeatureLoss',
-    'CrossKDLoss', 'CWDLoss', 'DeFeatLoss', 'DeFeatRoILoss', 'DistillBEVLoss', 'DISTLoss',
-    'FBKDLoss', 'FD3DHeatmapLoss', 'FGDLoss', 'FGFILoss', 'FitNetLoss', 'FRSLoss', 'FSDBEVLoss',
-    'ITKDLoss', 'KDLoss', 'LDLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss',
-    'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
+    'BEVDistillSparseLoss', 'CIRKDMemoryLoss', 'CIRKDMiniBatchLoss', 'CMKDAnchorLoss',
+    'CMKDCenterLoss', 'CMKDFeatureLoss', 'CrossKDLoss', 'CWDLoss', 'DeFeatLoss',
+    'DeFeatRoILoss', 'DistillBEVLoss', 'DISTLoss', 'FBKDLoss', 'FD3DHeatmapLoss', 'FGDLoss',
+    'FGFILoss', 'FitNetLoss', 'FRSLoss', 'FSDBEVLoss', 'ITKDLoss', 'KDLoss', 'LDLoss',
+    'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss', 'PointDistillerLoss',
+    'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
     'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]

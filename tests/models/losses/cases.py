@@ -189,7 +189,8 @@ ENTRIES = {
                              lambda channels: dict(teacher_channels=channels), labels_for),
 }
 #: losses that compare no maps, or need a head -> the test file that has their properties instead
-ELSEWHERE = {'DeFeatRoILoss': 'test_defeat_roi.py', 'SparseKDLoss': 'test_sparsekd.py',
+ELSEWHERE = {'BEVDistillSparseLoss': 'test_bevdistill_sparse.py',
+             'DeFeatRoILoss': 'test_defeat_roi.py', 'SparseKDLoss': 'test_sparsekd.py',
              'ITKDLoss': 'test_itkd.py',
              'PointDistillerLoss': 'test_pointdistiller.py',
              'UniDistillResponseLoss': 'test_unidistill.py',

@@ -1,5 +1,6 @@
 """Losses that compare detectors on maps seen from above."""
 from .bevdistill import BEVDistillDenseLoss, BEVDistillRelationLoss
+from .bevdistill_sparse import BEVDistillSparseLoss
 from .cmkd import CMKDAnchorLoss, CMKDFeatureLoss
 from .cmkd_center import CMKDCenterLoss
 from .distillbev import DistillBEVLoss
@@ -13,8 +14,9 @@ from .tig_bev_depth import TiGBEVDepthLoss
 from .unidistill import UniDistillFeatureLoss, UniDistillRelationLoss, UniDistillResponseLoss
 
 __all__ = [
-    'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'CMKDAnchorLoss', 'CMKDCenterLoss',
-    'CMKDFeatureLoss', 'DistillBEVLoss', 'FD3DHeatmapLoss', 'FSDBEVLoss', 'ITKDLoss',
-    'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
-    'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
+    'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'BEVDistillSparseLoss', 'CMKDAnchorLoss',
+    'CMKDCenterLoss', 'CMKDFeatureLoss', 'DistillBEVLoss', 'FD3DHeatmapLoss', 'FSDBEVLoss',
+    'ITKDLoss', 'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss',
+    'TiGBEVDepthLoss', 'TiGBEVLoss', 'UniDistillFeatureLoss', 'UniDistillRelationLoss',
+    'UniDistillResponseLoss'
 ]

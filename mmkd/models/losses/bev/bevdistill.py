@@ -2,7 +2,8 @@
 Detection", ICLR 2023).
 
 Two of its three parts: the dense one, of features near objects, and the relation between places
-(InfoNCE). The sparse part compares the queries of two DETR-like detectors and is not here.
+(InfoNCE). The sparse part, for the queries of two DETR-like detectors, is
+``BEVDistillSparseLoss`` (bevdistill_sparse.py).
 """
 import torch
 import torch.nn.functional as F
