@@ -12,7 +12,10 @@ class_names = [
 cameras = [
     'CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_LEFT', 'CAM_BACK', 'CAM_BACK_RIGHT'
 ]
-image_size = (128, 256)
+# Without the sky.
+image_size = (96, 256)
+depth_bins = (1., 41., 1.)
+feature_stride = 8
 load_scan = dict(type='LoadPointsFromFile', coord_type='LIDAR', load_dim=5, use_dim=5)
 load_sweeps = dict(
     type='LoadPointsFromMultiSweeps',
@@ -31,10 +34,13 @@ train_pipeline = [
         resize=(0., 0.1),
         rotate_degrees=(-3., 3.)),
     dict(type='mmkd.BEVAug'),
+    dict(type='mmkd.PointsToDepthMaps', stride=feature_stride, depth_range=depth_bins[:2]),
     dict(type='PointsRangeFilter', point_cloud_range=point_cloud_range),
     dict(type='ObjectRangeFilter', point_cloud_range=point_cloud_range),
     dict(type='ObjectNameFilter', classes=class_names),
-    dict(type='mmkd.PackBEVInputs', keys=['img', 'points', 'gt_bboxes_3d', 'gt_labels_3d'])
+    dict(
+        type='mmkd.PackBEVInputs',
+        keys=['img', 'points', 'gt_bboxes_3d', 'gt_labels_3d', 'gt_depth_maps'])
 ]
 # Points for the pictures, in which the teacher predicts, too: a student reads none.
 test_pipeline = [
@@ -55,7 +61,7 @@ dataset = dict(
     modality=dict(use_lidar=True, use_camera=True),
     box_type_3d='LiDAR')
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=0,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
@@ -126,7 +132,7 @@ head_test_cfg = dict(
         post_max_size=150,
         nms_thr=0.2))
 
-max_iters = 480
+max_iters = 800
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
