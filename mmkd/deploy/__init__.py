@@ -18,12 +18,19 @@ if _MISSING:
         "`pip install -e '.[deploy]'` in mmkd's folder installs what exporting needs",
         name=_MISSING[0])
 
-from . import compat, openvino_backend, pooling, segmentation  # noqa: E402
+from . import (  # noqa: E402
+    compat,
+    detection,
+    detectors,
+    openvino_backend,
+    pooling,
+    segmentation,
+)
 
-__all__ = ['compat', 'openvino_backend', 'pooling', 'segmentation']
+__all__ = ['compat', 'detection', 'detectors', 'openvino_backend', 'pooling', 'segmentation']
 
 #: modules for detectors of mmdet3d, which takes seconds to import
-_MODULES_3D = ()
+_MODULES_3D = ('camera_bev', 'camera_bev_task', 'mono3d', 'voxels')
 if importlib.util.find_spec('mmdet3d') is not None:
     for _name in _MODULES_3D:
         importlib.import_module(f'{__name__}.{_name}')

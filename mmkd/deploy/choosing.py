@@ -49,8 +49,10 @@ def fix_size(deploy_cfg, size):
     """Write the size of a static export into a deploy config that has none.
 
     Args:
-        size (tuple): (height, width) of the network's input.
+        size (tuple): (height, width) of the network's input; None where it is no image.
     """
+    if size is None:
+        return
     config = get_ir_config(deploy_cfg)
     if is_static(deploy_cfg) and config.get('input_shape') is None:
         config.input_shape = [size[1], size[0]]  # mmdeploy's order

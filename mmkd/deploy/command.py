@@ -103,7 +103,7 @@ class Deployment:
 
     def _check_size(self, size):
         wanted = fixed_size(self.deploy_cfg)
-        if wanted is not None and tuple(size) != wanted:
+        if wanted is not None and size != wanted:
             raise ValueError(
                 f'an input is {size[0]} x {size[1]} (height x width) as the network gets it, and '
                 f'a static export takes {wanted[0]} x {wanted[1]} alone: take a deploy config '
@@ -157,8 +157,10 @@ class Deployment:
 
     def _input(self):
         size = fixed_size(self.deploy_cfg)
-        return f'{size[0]} x {size[1]} (height x width), one sample at a time' if size else \
-            'any height and width, any number of samples'
+        if size:
+            return f'{size[0]} x {size[1]} (height x width), one sample at a time'
+        return 'any height and width, any number of samples' if 'dynamic' in self.task.shapes else \
+            'one sample at a time'
 
     def _size(self, path):
         model = copy.deepcopy(self.student.model)
@@ -194,7 +196,7 @@ class Deployment:
 
     def _evaluate(self, exported):
         return evaluate(exported.backend, self.fed, self.samples,
-                        lambda batch: self._check_size(batch['inputs'].shape[-2:])
+                        lambda batch: self._check_size(self.task.size_of(batch['inputs']))
                         if fixed_size(self.deploy_cfg) else None)
 
     def _score(self, exported):

@@ -4,7 +4,7 @@ import copy
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
 
 
 def scored(cfg):
@@ -35,6 +35,18 @@ def build_loader(cfg, samples=None):
     return built
 
 
+def seeded(loader):
+    """The batches of a loader, the same ones each time, whatever its pipeline draws by lot.
+
+    mmdet3d's LoadPointsFromMultiSweeps does, also in a test pipeline, unless it has
+    ``test_mode=True``: a metric would differ from itself.
+    """
+    batches = iter(loader)
+    for number in range(len(loader)):
+        set_random_seed(number)
+        yield next(batches)
+
+
 def evaluate(model, cfg, samples=None, check=None):
     """The metrics of a model, PyTorch's or mmdeploy's.
 
@@ -51,7 +63,7 @@ def evaluate(model, cfg, samples=None, check=None):
         loader = build_loader(cfg, samples)
         evaluator = Evaluator(copy.deepcopy(scored(cfg)[1]))
         evaluator.dataset_meta = loader.dataset.metainfo
-        for batch in loader:
+        for batch in seeded(loader):
             ready = model.data_preprocessor(copy.deepcopy(batch), False)
             if check is not None:
                 check(ready)

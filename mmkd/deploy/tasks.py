@@ -77,9 +77,13 @@ class Task:
                                                pad_shape=(height, width)))
         return data
 
+    def size_of(self, inputs):
+        """(height, width) of preprocessed inputs; None where they are no images."""
+        return tuple(inputs.shape[-2:])
+
     def shape(self, pytorch, data):
-        """(height, width) of the network's input for a sample."""
-        return tuple(inputs_of(pytorch, data)['inputs'].shape[-2:])
+        """(height, width) of the network's input for a sample; None where it is no image."""
+        return self.size_of(inputs_of(pytorch, data)['inputs'])
 
     def flops(self, model, data, count):
         """Floating-point operations (multiply-add: one) of the network for one sample.

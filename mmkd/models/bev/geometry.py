@@ -39,26 +39,17 @@ class CameraMatrices(NamedTuple):
         return CameraMatrices(self.cam2img[:, start:stop], self.lidar2cam[:, start:stop],
                               self.img_aug[:, start:stop], self.lidar_aug)
 
-    def pixels_to_rays(self, pixels):
-        """Rays of pixels of the augmented images.
+    def img2lidar(self):
+        """(B, N, 3, 4) float64: (u * z, v * z, z, 1) -> x, y, z in the augmented LiDAR frame.
 
-        Args:
-            pixels: (..., 2) u, v.
-
-        Returns:
-            (B, N, ..., 3) step in the augmented LiDAR frame for each metre of depth, and
-            (B, N, 3) the camera's position there.
+        u, v are a pixel of the augmented image and z its depth along the camera's axis, metres.
         """
         image = torch.linalg.inv(self.img_aug)
         camera = self.lidar_aug[:, None] @ torch.linalg.inv(self.cam2img @ self.lidar2cam)
-        ray = camera[..., :3, :3].clone()  # of (u, v, 1) of the picture as it was taken
-        ray[..., :2] = camera[..., :3, :2] @ image[..., :2, :2]
-        ray[..., 2] += (camera[..., :3, :2] @ image[..., :2, 3:]).squeeze(-1)
-        ray, position = ray.to(pixels), camera[..., :3, 3].to(pixels)
-        shape = (*ray.shape[:2], *[1] * (pixels.dim() - 1), 3)
-        u, v = pixels[..., :1], pixels[..., 1:]
-        return (ray[..., 0].reshape(shape) * u + ray[..., 1].reshape(shape) * v
-                + ray[..., 2].reshape(shape)), position
+        matrix = camera[..., :3, :].clone()  # of the picture as it was taken
+        matrix[..., :2] = camera[..., :3, :2] @ image[..., :2, :2]
+        matrix[..., 2] += (camera[..., :3, :2] @ image[..., :2, 3:]).squeeze(-1)
+        return matrix
 
     def points(self, pixels, depths):
         """Points of a frustum in the augmented LiDAR frame.
@@ -70,8 +61,7 @@ class CameraMatrices(NamedTuple):
         Returns:
             Tensor: (B, N, D, H, W, 3) x, y, z in metres.
         """
-        rays, position = self.pixels_to_rays(pixels)
-        return rays * depths[..., None] + position[:, :, None, None, None]
+        return frustum_points(self.img2lidar().to(pixels), pixels, depths)
 
     def project(self, points):
         """Pixels of points of the augmented LiDAR frame.
@@ -91,6 +81,23 @@ class CameraMatrices(NamedTuple):
         image = torch.cat([camera[..., :2] / safe, depth, torch.ones_like(depth)], -1)
         image = torch.einsum('bnij,bnpj->bnpi', self.img_aug.to(points.device), image)
         return image[..., :2], depth.squeeze(-1)
+
+
+def frustum_points(img2lidar, pixels, depths):
+    """Points of a frustum.
+
+    Args:
+        img2lidar: (B, N, 3, 4), of :meth:`CameraMatrices.img2lidar`.
+        pixels: (D or 1, H, W, 2) u, v.
+        depths: (D, H or 1, W or 1) metres along the camera's axis.
+
+    Returns:
+        Tensor: (B, N, D, H, W, 3) x, y, z in metres.
+    """
+    u_axis, v_axis, axis, position = (
+        column[:, :, None, None, None] for column in img2lidar.unbind(-1))
+    rays = u_axis * pixels[..., :1] + v_axis * pixels[..., 1:] + axis
+    return rays * depths[..., None] + position
 
 
 def camera_matrices(metas):

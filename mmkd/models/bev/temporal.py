@@ -36,8 +36,8 @@ class BEVDet4D(BEVDet):
         Raises:
             ValueError: an odd number of images.
         """
-        count, odd = divmod(images.shape[1], 2)
-        if odd or count == 0:
+        count = images.shape[1] // 2
+        if images.shape[1] % 2 or count == 0:
             raise ValueError(f'{images.shape[1]} images are not two frames of the same cameras: '
                              'put mmkd.LoadPreviousFrame into the pipeline, after '
                              'mmkd.LoadCameraImages')

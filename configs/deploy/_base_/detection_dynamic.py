@@ -1,0 +1,6 @@
+_base_ = 'detection.py'
+onnx_config = dict(
+    dynamic_axes=dict(
+        input={0: 'batch', 2: 'height', 3: 'width'},
+        dets={0: 'batch', 1: 'boxes'},
+        labels={0: 'batch', 1: 'boxes'}))
