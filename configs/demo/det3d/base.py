@@ -23,6 +23,7 @@ load_sweeps = dict(
     use_dim=[0, 1, 2, 3, 4],
     pad_empty_sweeps=True,
     remove_close=True)
+load_same_sweeps = dict(load_sweeps, test_mode=True)  # the latest, not any two
 # Teacher and student see the same scene, moved in the same way: both sensors are loaded, and each
 # model reads its own.
 train_pipeline = [
@@ -44,7 +45,7 @@ train_pipeline = [
 ]
 # Points for the pictures, in which the teacher predicts, too: a student reads none.
 test_pipeline = [
-    dict(type='mmkd.LoadCameraImages', cameras=cameras), load_scan, load_sweeps,
+    dict(type='mmkd.LoadCameraImages', cameras=cameras), load_scan, load_same_sweeps,
     dict(type='mmkd.MultiViewImageAug', size=image_size, test_mode=True),
     dict(type='PointsRangeFilter', point_cloud_range=point_cloud_range),
     dict(type='mmkd.PackBEVInputs', keys=['img', 'points'])

@@ -1,5 +1,5 @@
-# The 3D demo's student: BEVDet on a ResNet-18 of three eighths of the usual width, six cameras. In
-# training it learns depth from the LiDAR, as BEVDepth does: without, boxes are not found in an hour.
+# The 3D demo's student: BEVDet on a ResNet-18 of three eighths of the usual width, six cameras.
+# It learns depth from the LiDAR, as BEVDepth does: without, boxes are not found in an hour.
 _base_ = 'base.py'
 model = dict(
     type='mmkd.BEVDet',

@@ -51,7 +51,7 @@ train_pipeline = [
     dict(type='Pack3DDetInputs', keys=['points', 'gt_bboxes_3d', 'gt_labels_3d'])
 ]
 test_pipeline = [
-    {{_base_.load_scan}}, {{_base_.load_sweeps}},
+    {{_base_.load_scan}}, {{_base_.load_same_sweeps}},
     dict(type='PointsRangeFilter', point_cloud_range={{_base_.point_cloud_range}}),
     dict(type='mmkd.PackBEVInputs', keys=['points'])
 ]
