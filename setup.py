@@ -100,7 +100,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmkd', 'mmkd.*']),
     install_requires=requirements('runtime'),
-    extras_require=dict(deploy=requirements('deploy')),
+    extras_require=dict(deploy=requirements('deploy'), openvino=requirements('openvino')),
     package_data={'mmkd.ops': ['csrc/*.h', 'csrc/*/*']},
     distclass=MmkdDistribution,
     cmdclass={'build_py': BuildMmkd, 'bdist_wheel': PlatformWheel},

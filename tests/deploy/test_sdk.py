@@ -101,6 +101,9 @@ def test_example_is_short():
     with open(EXAMPLE, encoding='utf-8') as file:
         lines = [line for line in file.read().split('if __name__')[0].splitlines() if line.strip()]
     assert len(lines) <= 26
+    with open(os.path.join(ROOT, 'docs', 'deploy.md'), encoding='utf-8') as file:
+        page = file.read()
+    assert all(line in page for line in lines[1:]), 'docs/deploy.md shows another example'
 
 
 def test_example_resizes_as_cv2_does(segmentor, tmp_path):
