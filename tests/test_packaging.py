@@ -66,7 +66,7 @@ def test_wheel_requires_the_pins_but_any_newer_torch(wheel):
     assert not any(r.startswith(('pytest', 'ruff')) for r in requires)
     extra = [r for r in requires if 'extra ==' in r]
     assert {re.match(r'\w+', r)[0] for r in extra} == {
-        'mmdeploy', 'onnx', 'onnxruntime', 'protobuf', 'ml_dtypes'}
+        'mmdeploy', 'onnx', 'onnxruntime', 'protobuf', 'ml_dtypes', 'openvino'}
     assert any(r.startswith('mmdeploy @ file://') for r in extra)
     assert mmkd.__version__ in metadata
 
