@@ -13,7 +13,7 @@ from mmkd.deploy.export import deploy_config_names, read_deploy_config
 
 NAMES = [name for name in deploy_config_names() if '_tensorrt' in name]
 TASKS = {'segmentation': 'Segmentation', 'detection': 'ObjectDetection',
-         'instance-segmentation': 'InstanceSegmentation'}
+         'instance-segmentation': 'ObjectDetection'}
 
 
 def test_there_are_some():
