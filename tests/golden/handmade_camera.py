@@ -54,3 +54,59 @@ def bevdistill_sparse(teachers=3, queries=5, stages=2, classes=4, reweight=True,
     if not best:
         total = total + 0 * boxes.sum() + 0 * cls.sum()
     return args, finish(arrays, total, dict(grad_student_box=boxes, grad_student_cls=cls))
+
+
+def simdistill_response(batch=2, classes=2, size=(3, 4), weight=.25):
+    """(args, arrays); one number after the other of each class' map."""
+    draw = draws(4)
+    student, teacher = draw(batch, classes, *size).sigmoid(), draw(batch, classes, *size).sigmoid()
+    student.requires_grad_()
+    total = torch.zeros(()).double()
+    for b, k in itertools.product(range(batch), range(classes)):
+        s, t = student[b, k].flatten().sigmoid(), teacher[b, k].flatten().sigmoid()
+        for i in range(len(s)):
+            many = max(1, sum(x > .1 for x in t[i % classes::classes].tolist()))
+            entropy = -t[i] * s[i].log() - (1 - t[i]) * (1 - s[i]).log()
+            total = total + weight * entropy * (s[i] - t[i]) ** 2 / many
+    args = dict(weight=weight, beta=2., num_class=classes)
+    return args, finish(dict(student_prob=student, teacher_prob=teacher, loss_cls=total), total,
+                        dict(grad_student_prob=student))
+
+
+def monodistill(boxes=((3., 2., 21., 17.), (0., 9., 13., 24.)), counts=(2, 1), strides=(8, 16),
+                size=(3, 4), nan=False):
+    """(args, arrays); every sample has the first ``counts[b]`` of the boxes; maps of ``size`` are
+    halved from level to level. ``nan``: one number of the teacher's first map is none."""
+    draw, batch = draws(5), len(counts)
+    sizes = [tuple(max(1, -(-length * strides[0] // stride)) for length in size)
+             for stride in strides]
+    student = [draw(batch, 2 + i, *s).requires_grad_() for i, s in enumerate(sizes)]
+    teacher = [draw(batch, 2 + i, *s) for i, s in enumerate(sizes)]
+    teacher[0][:, :, 0, 0] = 0  # an empty cell
+    teacher[0][0, 0, 1, 1] *= math.nan if nan else 1
+    imitation, affinity = torch.zeros(()).double(), torch.zeros(()).double()
+    for s, t, stride in zip(student, teacher, strides, strict=True):
+        cells = set()
+        for b, count in enumerate(counts):
+            for x0, y0, x1, y1 in boxes[:count]:
+                cells |= {(b, i, j) for i in range(int(y0 / stride), int(y1 / stride))
+                          for j in range(int(x0 / stride), int(x1 / stride))
+                          if i < s.shape[2] and j < s.shape[3] and any(t[b, :, i, j] != 0)}
+        for b, i, j in cells:
+            gap = (s[b, :, i, j] - t[b, :, i, j]).nan_to_num(0.) ** 2 / 2
+            imitation = imitation + gap.sum() / s.shape[1] / len(cells) / batch
+        s, t = (torch.nn.functional.interpolate(x, sizes[-1], mode='bilinear') for x in (s, t))
+        places = list(itertools.product(*map(range, sizes[-1])))
+        for b in range(batch):
+            for (i, j), (k, m) in itertools.product(places, places):
+                gap = sum(s[b, c, i, j] * s[b, c, k, m] - t[b, c, i, j] * t[b, c, k, m]
+                          for c in range(s.shape[1]))
+                affinity = affinity + gap.abs() / len(places) ** 2 / batch ** 2
+    total = 10 * imitation + affinity
+    rows = torch.tensor(boxes).double().reshape(1, -1, 4).repeat(batch, 1, 1)
+    arrays = dict(box2d=rows, obj_num=torch.tensor(counts), loss_total=total,
+                  loss_imitation=imitation, loss_affinity=affinity)
+    arrays |= {f'teacher.{i}': x for i, x in enumerate(teacher)}
+    arrays |= {f'student.{i}': x for i, x in enumerate(student)}
+    args = dict(weights=dict(imitation=10, affinity=1), strides=list(strides))
+    return args, finish(arrays, total, {f'grad_student.{i}': x for i, x in enumerate(student)})

@@ -15,6 +15,14 @@ CASES = {
     'bevdistill_sparse_few_queries': lambda: made.bevdistill_sparse(4, 2, 3),
     'bevdistill_sparse_plain': lambda: made.bevdistill_sparse(
         reweight=False, code_weights=[2.] * 5 + [.5] * 5),
+    'simdistill_response_cls': made.simdistill_response,
+    'simdistill_response_one_class': lambda: made.simdistill_response(1, 1, (2, 3), 1.),
+    'simdistill_response_three': lambda: made.simdistill_response(1, 3, (3, 3)),
+    'monodistill_ordinary': made.monodistill,
+    'monodistill_noboxes': lambda: made.monodistill(counts=(0, 0)),
+    'monodistill_noboxes_one': lambda: made.monodistill(counts=(0, 2)),
+    'monodistill_levels': lambda: made.monodistill(counts=(1,), strides=(4, 8, 16), size=(5, 6)),
+    'monodistill_nan': lambda: made.monodistill(nan=True),
 }
 
 
@@ -50,7 +58,11 @@ def test_a_wrong_value_fails(tmp_path, name, array):
 
 @pytest.mark.parametrize('name, args, message', [
     ('bevdistill_sparse_ordinary', dict(cost_cls='focal 2.0'), 'not as released'),
-    ('bevdistill_sparse_ordinary', dict(teacher_max_num=2), 'at most 2 boxes')])
+    ('bevdistill_sparse_ordinary', dict(teacher_max_num=2), 'at most 2 boxes'),
+    ('simdistill_response_cls', dict(beta=1.), 'beta must be 2'),
+    ('simdistill_response_cls', dict(num_class=3), 'the number of maps, 2'),
+    ('monodistill_ordinary', dict(weights=dict(head=1.)), 'unknown weights'),
+    ('monodistill_ordinary', dict(strides=[8, 16, 32]), 'no map')])
 def test_other_settings_are_refused(tmp_path, name, args, message):
     known, arrays = CASES[name]()
     with pytest.raises(CaseError, match=message):

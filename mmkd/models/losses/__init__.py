@@ -12,6 +12,7 @@ from .bev import (
     ITKDLoss,
     PointDistillerLoss,
     PointDistillerMapLoss,
+    SimDistillResponseLoss,
     SparseKDLoss,
     TiGBEVDepthLoss,
     TiGBEVLoss,
@@ -31,6 +32,7 @@ from .feature import (
     FitNetLoss,
     FRSLoss,
     MGDLoss,
+    MonoDistillLoss,
     PGDClsLoss,
     PGDRegLoss,
     PKDLoss,
@@ -44,7 +46,7 @@ __all__ = [
     'CMKDCenterLoss', 'CMKDFeatureLoss', 'CrossKDLoss', 'CWDLoss', 'DeFeatLoss',
     'DeFeatRoILoss', 'DistillBEVLoss', 'DISTLoss', 'FBKDLoss', 'FD3DHeatmapLoss', 'FGDLoss',
     'FGFILoss', 'FitNetLoss', 'FRSLoss', 'FSDBEVLoss', 'ITKDLoss', 'KDLoss', 'LDLoss',
-    'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss', 'PointDistillerLoss',
-    'PointDistillerMapLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
-    'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
+    'MGDLoss', 'MonoDistillLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss', 'PointDistillerLoss',
+    'PointDistillerMapLoss', 'SimDistillResponseLoss', 'SparseKDLoss', 'TiGBEVDepthLoss',
+    'TiGBEVLoss', 'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]

@@ -143,6 +143,8 @@ ENTRIES = {
     'AttnFDLoss': Entry([{}]),
     'FitNetLoss': Entry([{}]),
     'MGDLoss': Entry([dict(alpha_mgd=0.01)]),
+    'MonoDistillLoss': Entry([{}, dict(imitation_weight=0.), dict(affinity_weight=0.)],
+                             others=boxes_for),
     'PKDLoss': Entry([{}, dict(resize_stu=False)]),
     'FGDLoss': Entry([dict(alpha_fgd=0.1, beta_fgd=0.1, gamma_fgd=0.1, lambda_fgd=0.1),
                       dict(official_boxes=True)],
@@ -172,6 +174,7 @@ ENTRIES = {
     'FD3DHeatmapLoss': Entry([{}], others=gt_heatmaps_for),
     # of a teacher's cell that is empty it makes very much
     'FSDBEVLoss': Entry([dict(eps=0.1), dict(eps=1.)]),
+    'SimDistillResponseLoss': Entry([{}, dict(sigmoid_twice=False, mixed=False)]),
     'FRSLoss': Entry([dict(feat_weight=0.1, cls_weight=0.2)], identical='minimum',
                      taps=lambda x: dict(feature=x, cls=x)),
     # its attention is a constant to the gradient: at a high temperature it is one

@@ -8,6 +8,7 @@ from .fd3d import FD3DHeatmapLoss
 from .fsd_bev import FSDBEVLoss
 from .itkd import ITKDLoss
 from .pointdistiller import PointDistillerLoss, PointDistillerMapLoss
+from .simdistill import SimDistillResponseLoss
 from .sparsekd import SparseKDLoss
 from .tig_bev import TiGBEVLoss
 from .tig_bev_depth import TiGBEVDepthLoss
@@ -16,7 +17,7 @@ from .unidistill import UniDistillFeatureLoss, UniDistillRelationLoss, UniDistil
 __all__ = [
     'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'BEVDistillSparseLoss', 'CMKDAnchorLoss',
     'CMKDCenterLoss', 'CMKDFeatureLoss', 'DistillBEVLoss', 'FD3DHeatmapLoss', 'FSDBEVLoss',
-    'ITKDLoss', 'PointDistillerLoss', 'PointDistillerMapLoss', 'SparseKDLoss',
-    'TiGBEVDepthLoss', 'TiGBEVLoss', 'UniDistillFeatureLoss', 'UniDistillRelationLoss',
-    'UniDistillResponseLoss'
+    'ITKDLoss', 'PointDistillerLoss', 'PointDistillerMapLoss', 'SimDistillResponseLoss',
+    'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss', 'UniDistillFeatureLoss',
+    'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]

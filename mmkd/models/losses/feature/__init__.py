@@ -9,10 +9,11 @@ from .fgfi import FGFILoss
 from .fitnet import FitNetLoss
 from .frs import FRSLoss
 from .mgd import MGDLoss
+from .monodistill import MonoDistillLoss
 from .pgd import PGDClsLoss, PGDRegLoss
 from .pkd import PKDLoss
 
 __all__ = [
     'ATLoss', 'AttnFDLoss', 'CWDLoss', 'DeFeatLoss', 'FBKDLoss', 'FGDLoss', 'FGFILoss',
-    'FitNetLoss', 'FRSLoss', 'MGDLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
+    'FitNetLoss', 'FRSLoss', 'MGDLoss', 'MonoDistillLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss'
 ]
