@@ -6,7 +6,6 @@ so that nobody has to write any of it down.
 """
 import contextlib
 import copy
-import itertools
 from dataclasses import replace
 
 import torch
@@ -14,7 +13,7 @@ import torch
 from ..utils.hints import did_you_mean
 from .first_step import is_trained
 from .layout import UNKNOWN
-from .no_trace import no_trace, twin_of
+from .random_batch import device_of, run_on_random_batch
 from .recorder import Recorder
 from .same_tensor import derived, exists, form_of, last_of, read_or_none, where
 from .taps import JoinedTap, Source, Tap, find_module, parse_tap, split_levels
@@ -109,38 +108,18 @@ class DryRun:
 
     # ---- running --------------------------------------------------------------------------
     def _run(self, paths, names):
-        """Run on the first size that works.
+        """Run on the first batch that works.
 
         Returns what :meth:`_meanings` does, what each source gave, and the sources whose
         tensors were overwritten.
         """
-        sizes = sorted({*self.library.SIZES, *self.library.input_sizes(self.model)},
-                       key=lambda size: (size[0] * size[1], size)) or [None]
-        numbers, last = self.library.input_channels(self.model), None
-        with no_trace(self.model):
-            twin = twin_of(self.model)
-            if twin is not self.model:
-                self.library.settle(twin)
-            for size, channels in itertools.product(sizes, numbers):
-                self.batch = self._batch(size, channels)
-                try:
-                    found = self._run_once(twin, paths, names)
-                except Exception as error:  # too small for some models: try larger
-                    # The first number of channels is the likeliest: its error counts.
-                    last = error if channels == numbers[0] else last
-                    continue
-                self.size = size and size[1]
-                return found
-        raise ValueError(
-            f'the {self.label} ({self.library.called(self.model)}) does not run on a random batch '
-            + (f'of 2 images of {min(sizes[0])} to {max(sizes[-1])} pixels' if sizes[0] else
-               'of 2 samples') + f': {type(last).__name__}: {last}') from last
+        def run(twin, batch):
+            self.batch = batch
+            return self._run_once(twin, paths, names)
 
-    def _batch(self, size, channels):
-        inputs, samples = self.library.make_batch(self.model, size, channels)
-        device = next(self.model.parameters()).device
-        return map_leaves(lambda x: x.to(device), inputs), [sample.to(device)
-                                                            for sample in samples]
+        found, self.batch, size = run_on_random_batch(self.model, self.library, self.label, run)
+        self.size = size and size[1]
+        return found
 
     def _run_once(self, twin, paths, names):
         sources = {source for tap in paths for source in tap.sources}
@@ -159,6 +138,8 @@ class DryRun:
 
     def _forward(self, twin, sources, wanted, training):
         inputs, samples = map_leaves(torch.clone, self.batch[0]), copy.deepcopy(self.batch[1])
+        shared = {name: map_leaves(lambda x: x.to(device_of(twin)), value)
+                  for name, value in self.shared.items()}
         watch = getattr(self.library, 'watch_maps', contextlib.nullcontext)
         with torch.set_grad_enabled(training), watch(twin), \
                 Recorder(twin, sources, watch=True) as recorder:
@@ -167,7 +148,7 @@ class DryRun:
                 twin.loss(inputs, samples)
             else:
                 self.library.forward(twin, inputs, samples, [source.path for source in wanted],
-                                     self.shared)
+                                     shared)
         return recorder
 
     # ---- taps as the user wrote them ------------------------------------------------------
@@ -188,7 +169,9 @@ class DryRun:
         self._take(text, tap, value)
 
     def _take(self, text, tap, value):
-        self.taps[text], self.examples[text] = tap, map_leaves(torch.Tensor.detach, value)
+        home = device_of(self.model)
+        self.taps[text] = tap
+        self.examples[text] = map_leaves(lambda x: x.detach().to(home), value)
         known = getattr(self.library, 'layout', None)
         name = split_levels(text)[0] if isinstance(text, str) else None
         self.layouts[text] = UNKNOWN if known is None else known(self.model, name, tap)
