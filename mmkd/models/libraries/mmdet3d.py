@@ -13,11 +13,13 @@ from mmdet3d.models.detectors.single_stage import SingleStage3DDetector
 from mmdet3d.structures import LiDARInstance3DBoxes
 
 from ..extras import OF_ANY_BATCH
+from ..mistakes import Mistakes
 from ..values import map_leaves
 from .mmdet3d_batches import bare_samples, make_batch  # noqa: F401 - the library's, too
 from .mmdet3d_bev import bev_range, layout, module_of  # noqa: F401 - the library's, too
 from .mmdet3d_checks import HOW, check_batch  # noqa: F401 - the library's, too
-from .mmdet3d_grids import check_parts, watch_maps  # noqa: F401 - the library's, too
+from .mmdet3d_cpu import check_kernels
+from .mmdet3d_grids import check_grids, watch_maps  # noqa: F401 - the library's, too
 from .mmdet3d_heads import center_head
 from .mmdet3d_inputs import (  # noqa: F401 - the library's, too
     SIZES,
@@ -51,6 +53,18 @@ def facts(model):
 
 def settle(model):
     """Any weights will do."""
+
+
+def check_parts(model, called):
+    """Refuse a detector that cannot run here, or whose parts lie on different grids.
+
+    Raises:
+        ValueError: What is wrong, line by line.
+    """
+    mistakes = Mistakes()
+    for check in (check_kernels, check_grids):
+        mistakes.catch('', check, model, called)
+    mistakes.raise_any()
 
 
 # ---- running ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import functools
 import importlib
 
 import torch
+from mmcv.ops.sparse_conv import SparseConvolution
 
 from ...ops import replace_mmcv_ops
 
@@ -22,10 +23,31 @@ def work_without_gpu():
     if torch.cuda.is_available():
         return
     replace_mmcv_ops()
-    with contextlib.suppress(ImportError):  # without spconv, mmdet3d does without it, too
+    with contextlib.suppress(ImportError):  # without it, check_kernels says so where it is needed
         importlib.import_module('spconv.pytorch.ops').get_current_stream = _no_stream
 
 
 def _no_stream():
     """The number of the stream, which CPU kernels do not look at."""
     return 0
+
+
+def check_kernels(model, called):
+    """Refuse sparse convolutions that cannot run: mmcv's, which mmdet3d takes without spconv.
+
+    Args:
+        model (nn.Module): The detector.
+        called (str): How messages call it.
+
+    Raises:
+        ValueError: There is no GPU for them.
+    """
+    if torch.cuda.is_available():
+        return
+    name = next((name for name, module in model.named_modules()
+                 if isinstance(module, SparseConvolution)), None)
+    if name is not None:
+        raise ValueError(
+            f"{called} ({type(model).__name__}) has sparse convolutions ({name.partition('.')[0]}),"
+            ' for which mmcv has CUDA kernels alone, and here is no GPU: pip install spconv, '
+            'version 2, whose CPU kernels mmdet3d takes by itself, or train on a GPU')

@@ -12,7 +12,7 @@ _PART = 1e-2  # of a cell by which a range may be no whole number of them
 _NEAR = 1e-4  # metres
 
 
-def check_parts(model, called):
+def check_grids(model, called):
     """Refuse a detector whose voxels, encoders and head lie on different grids.
 
     Args:

@@ -1,9 +1,11 @@
 """Teachers whose operators mmcv has for CUDA alone: dynamic pillars, and spconv's voxels."""
+import contextlib
 import copy
 import importlib.util
 
 import pytest
 import torch
+from mmcv.ops import SparseConv2d
 from mmengine.registry import DefaultScope
 
 from mmkd.models.libraries import before_building, mmdet3d_cpu
@@ -61,6 +63,38 @@ def test_dynamic_pillars(student, teacher):
     model = build(bev_distiller(TERMS, student(), teacher()))
     assert model.teachers['teacher'].own_inputs
     step(model)
+
+
+@needs_cpu
+@pytest.mark.skipif(importlib.util.find_spec('spconv') is not None, reason='spconv is installed')
+@pytest.mark.parametrize('student, teacher, who', [
+    (pointpillars, second, 'teacher'), (second, pointpillars, 'student'),
+    (second, dynamic_pillars, 'student')])
+def test_sparse_voxels_without_spconv(student, teacher, who):
+    with pytest.raises(ValueError, match=rf'the {who} \(VoxelNet\) has sparse convolutions '
+                                         r'\(middle_encoder\), .* pip install spconv'):
+        build(bev_distiller(TERMS, student(), teacher()))
+
+
+@pytest.mark.parametrize('cuda', [False, True])
+def test_sparse_convolutions_of_mmcv(monkeypatch, cuda):
+    """Those of mmcv run on a GPU; without one they are refused, whoever has them."""
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), SparseConv2d(4, 8, 3))
+    mmdet3d_cpu.check_kernels(model[:1], 'it')
+    refused = contextlib.nullcontext() if cuda else pytest.raises(
+        ValueError, match='it .Sequential.* has sparse convolutions .1.,')
+    with refused:
+        mmdet3d_cpu.check_kernels(model, 'it')
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='here is no GPU')
+@pytest.mark.parametrize('student, teacher', [(pointpillars, dynamic_pillars), (second, second)])
+def test_built_on_the_cpu_for_a_gpu(student, teacher):
+    """mmengine's Runner builds a model before it moves it: operators of a GPU do not run yet."""
+    model = build(bev_distiller(TERMS, student(), teacher()))
+    assert all(p.device.type == 'cpu' for p in model.parameters())
+    step(model.cuda())
 
 
 @needs_cpu

@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from mmkd.models.libraries.mmdet3d_grids import check_parts, watch_maps
+from mmkd.models.libraries.mmdet3d_grids import check_grids, watch_maps
 from tests.detectors3d import RANGE, bev_batch, bev_distiller, centerpoint, pointpillars
 from tests.helpers import build
 
@@ -32,7 +32,7 @@ def change(model, **values):
 @pytest.mark.parametrize('model', [centerpoint, pointpillars])
 @pytest.mark.parametrize('area', [RANGE, SIDE])
 def test_what_fits_passes(model, area):
-    check_parts(build(model(area=area)), 'it')
+    check_grids(build(model(area=area)), 'it')
 
 
 @pytest.mark.parametrize('values, told', [
@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_told_when_built(values, told, side):
 def test_a_grid_whose_axes_are_swapped_is_told():
     model = change(centerpoint(area=SIDE), pts_middle_encoder__output_shape=[16, 8])
     with pytest.raises(ValueError, match=r'is \(16, 8\), but .* make \(8, 16\) cells \(y, x\)'):
-        check_parts(build(model), 'it')
+        check_grids(build(model), 'it')
 
 
 def test_all_is_told_at_once():
@@ -80,10 +80,10 @@ def test_a_sparse_shape(shape, told):
     model.voxel_encoder, model.middle_encoder = None, torch.nn.Identity()
     model.middle_encoder.sparse_shape = shape
     if told is None:
-        check_parts(model, 'it')
+        check_grids(model, 'it')
         return
     with pytest.raises(ValueError) as info:
-        check_parts(model, 'it')
+        check_grids(model, 'it')
     assert told in str(info.value)
 
 
@@ -92,7 +92,7 @@ def test_a_head_that_is_given_other_cells_than_it_says(side):
     model = centerpoint()
     for cfg in (model.train_cfg.pts, model.test_cfg.pts, model.pts_bbox_head.bbox_coder):
         cfg.out_size_factor = 4
-    check_parts(build(model), 'it')
+    check_grids(build(model), 'it')
     with pytest.raises(ValueError, match=r'the head is given a map of 8 x 8 cells \(x, y\), but '
                                          r'its train_cfg says 4 x 4'):
         build(bev_distiller(TERMS, **{side: model}))
