@@ -172,6 +172,10 @@ ENTRIES = {
                             taps=lambda x: dict(heatmap=[x], reg=[x[:, :1].repeat(
                                 [1, 10] + [1] * (x.dim() - 2))])),
     'FD3DHeatmapLoss': Entry([{}], others=gt_heatmaps_for),
+    # with its adapters, something that is trained lies between the sides
+    'CRKDAffinityLoss': Entry(
+        [dict(sizes=(3, 2))], lambda channels: dict(student_channels=channels), identical='any'),
+    'CRKDFeatureLoss': Entry([dict(enlarge=False)], others=boxes_3d_for),
     # of a teacher's cell that is empty it makes very much
     'FSDBEVLoss': Entry([dict(eps=0.1), dict(eps=1.)]),
     'SimDistillResponseLoss': Entry([{}, dict(sigmoid_twice=False, mixed=False)]),
@@ -193,7 +197,8 @@ ENTRIES = {
 }
 #: losses that compare no maps, or need a head -> the test file that has their properties instead
 ELSEWHERE = {'BEVDistillSparseLoss': 'test_bevdistill_sparse.py',
-             'DeFeatRoILoss': 'test_defeat_roi.py', 'SparseKDLoss': 'test_sparsekd.py',
+             'CRKDResponseLoss': 'test_crkd.py', 'DeFeatRoILoss': 'test_defeat_roi.py',
+             'RadarDistillLoss': 'test_radardistill.py', 'SparseKDLoss': 'test_sparsekd.py',
              'ITKDLoss': 'test_itkd.py',
              'PointDistillerLoss': 'test_pointdistiller.py',
              'UniDistillResponseLoss': 'test_unidistill.py',

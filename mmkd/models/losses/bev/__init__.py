@@ -3,11 +3,14 @@ from .bevdistill import BEVDistillDenseLoss, BEVDistillRelationLoss
 from .bevdistill_sparse import BEVDistillSparseLoss
 from .cmkd import CMKDAnchorLoss, CMKDFeatureLoss
 from .cmkd_center import CMKDCenterLoss
+from .crkd import CRKDAffinityLoss, CRKDFeatureLoss
+from .crkd_response import CRKDResponseLoss
 from .distillbev import DistillBEVLoss
 from .fd3d import FD3DHeatmapLoss
 from .fsd_bev import FSDBEVLoss
 from .itkd import ITKDLoss
 from .pointdistiller import PointDistillerLoss, PointDistillerMapLoss
+from .radardistill import RadarDistillLoss
 from .simdistill import SimDistillResponseLoss
 from .sparsekd import SparseKDLoss
 from .tig_bev import TiGBEVLoss
@@ -16,8 +19,9 @@ from .unidistill import UniDistillFeatureLoss, UniDistillRelationLoss, UniDistil
 
 __all__ = [
     'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'BEVDistillSparseLoss', 'CMKDAnchorLoss',
-    'CMKDCenterLoss', 'CMKDFeatureLoss', 'DistillBEVLoss', 'FD3DHeatmapLoss', 'FSDBEVLoss',
-    'ITKDLoss', 'PointDistillerLoss', 'PointDistillerMapLoss', 'SimDistillResponseLoss',
+    'CMKDCenterLoss', 'CMKDFeatureLoss', 'CRKDAffinityLoss', 'CRKDFeatureLoss',
+    'CRKDResponseLoss', 'DistillBEVLoss', 'FD3DHeatmapLoss', 'FSDBEVLoss', 'ITKDLoss',
+    'PointDistillerLoss', 'PointDistillerMapLoss', 'RadarDistillLoss', 'SimDistillResponseLoss',
     'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss', 'UniDistillFeatureLoss',
     'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]
