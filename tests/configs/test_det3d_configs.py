@@ -81,6 +81,20 @@ def test_one_pipeline_loads_what_both_sides_read(path):
 
 
 @pytest.mark.parametrize('path', CAMERA_LEAVES)
+def test_depth_is_that_of_the_images_time(path):
+    """In earlier sweeps what moves is elsewhere: they are loaded for the teacher, afterwards."""
+    steps = innermost(read(path).train_dataloader.dataset).pipeline
+    kinds, view = [step.type for step in steps], read(path).model.student.get(
+        'img_view_transformer', {})
+    assert ('mmkd.PointsToDepthMaps' in kinds) == ('depth_supervision' in view)
+    if 'depth_supervision' in view:
+        at = kinds.index('mmkd.PointsToDepthMaps')
+        assert steps[at].stride == view.stride
+        assert tuple(steps[at].depth_range) == tuple(view.depth_bins[:2])
+        assert kinds.index('mmkd.MultiViewImageAug') < at < kinds.index('LoadPointsFromMultiSweeps')
+
+
+@pytest.mark.parametrize('path', CAMERA_LEAVES)
 def test_leaf_takes_a_training_step_on_nuscenes_folders(path, nuscenes):
     cfg = read(path)
     cfg.model.teacher = dict(config=dict(model=narrow(teacher_config(path)),

@@ -1,8 +1,7 @@
-# The same on UniDistill's schedule.
-_base_ = ['bevdet-r50-6tasks_8xb8-24e_nus-256x704_points.py']
-optim_wrapper = dict(optimizer=dict(lr=2e-4, weight_decay=1e-7))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=200),
-    dict(type='MultiStepLR', begin=0, end=20, by_epoch=True, milestones=[10, 15], gamma=0.1)
+# BEVDet-R50 with six tasks on UniDistill's schedule. Its pipeline loads what a LiDAR teacher
+# reads, too.
+_base_ = [
+    '../models/bevdet_r50-6tasks.py', '../datasets/nus-bev-256x704_points.py',
+    '../schedules/unidistill_20e.py', 'mmdet3d::_base_/default_runtime.py'
 ]
-train_cfg = dict(max_epochs=20, val_interval=20)
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3))

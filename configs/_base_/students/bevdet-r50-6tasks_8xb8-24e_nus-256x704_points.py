@@ -1,14 +1,7 @@
-# BEVDet-R50 with the six tasks of mmdet3d's CenterPoint, so that their heads can be
-# compared. Its pipeline loads what a LiDAR teacher reads, too.
-_base_ = ['bevdet-r50_8xb8-24e_nus-256x704_points.py']
-model = dict(
-    pts_bbox_head=dict(
-        tasks=[
-            dict(num_class=1, class_names=['car']),
-            dict(num_class=2, class_names=['truck', 'construction_vehicle']),
-            dict(num_class=2, class_names=['bus', 'trailer']),
-            dict(num_class=1, class_names=['barrier']),
-            dict(num_class=2, class_names=['motorcycle', 'bicycle']),
-            dict(num_class=2, class_names=['pedestrian', 'traffic_cone']),
-        ]),
-    test_cfg=dict(pts=dict(min_radius=[4, 12, 10, 1, 0.85, 0.175], post_max_size=83)))
+# BEVDet-R50 with six tasks on BEVDet's schedule. Its pipeline loads what a LiDAR teacher reads,
+# too.
+_base_ = [
+    '../models/bevdet_r50-6tasks.py', '../datasets/nus-bev-256x704_points.py',
+    '../schedules/bevdet_24e.py', 'mmdet3d::_base_/default_runtime.py'
+]
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3))

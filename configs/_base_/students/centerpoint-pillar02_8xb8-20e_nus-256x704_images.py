@@ -2,7 +2,7 @@
 # teacher of cameras reads, too. The student reads points alone, in training as in testing.
 _base_ = [
     'mmdet3d::_base_/models/centerpoint_pillar02_second_secfpn_nus.py',
-    '../datasets/nus-bev-256x704_points.py', '../schedules/bevdet_24e.py',
+    '../datasets/nus-bev-256x704_points.py', '../schedules/unidistill_20e.py',
     'mmdet3d::_base_/default_runtime.py'
 ]
 model = dict(
@@ -22,10 +22,5 @@ val_dataloader = dict(
         data_prefix={{_base_.train_dataloader.dataset.dataset.data_prefix}},
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=1e-7))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=200),
-    dict(type='MultiStepLR', begin=0, end=20, by_epoch=True, milestones=[10, 15], gamma=0.1)
-]
-train_cfg = dict(max_epochs=20, val_interval=20)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3))

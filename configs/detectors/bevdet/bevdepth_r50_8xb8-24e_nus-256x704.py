@@ -1,9 +1,8 @@
 # BEVDet with BEVDepth's camera-aware depth network and depth learnt from the LiDAR.
-_base_ = ['bevdet_r50_8xb8-24e_nus-256x704.py']
-model = dict(
-    img_view_transformer=dict(
-        depth_net=dict(type='mmkd.DepthNet', mid_channels=256),
-        depth_supervision=dict(weight=3.)))
+_base_ = [
+    '../../_base_/models/bevdepth_r50.py', '../../_base_/datasets/nus-bev-256x704.py',
+    '../../_base_/schedules/bevdet_24e.py', 'mmdet3d::_base_/default_runtime.py'
+]
 train_pipeline = [
     dict(type='mmkd.LoadCameraImages', cameras={{_base_.cameras}}),
     dict(type='LoadPointsFromFile', coord_type='LIDAR', load_dim=5, use_dim=5),
@@ -22,3 +21,4 @@ train_dataloader = dict(
             modality=dict(use_lidar=True),
             data_prefix=dict(pts='samples/LIDAR_TOP', sweeps='sweeps/LIDAR_TOP'),
             pipeline=train_pipeline)))
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3))
