@@ -7,6 +7,8 @@ from mmdet3d.registry import MODELS as MMDET3D_MODELS
 from mmengine.config import ConfigDict
 
 from ...registry import MODELS
+from ..libraries.mmdet3d_bev import bev_range
+from ..libraries.mmdet3d_grids import grid_mistakes
 from .geometry import camera_matrices
 
 
@@ -35,7 +37,7 @@ class BEVDet(CenterPoint):
         init_cfg (dict, optional): mmengine's, for the weights.
 
     Raises:
-        ValueError: head and view transformer have different ranges or cells.
+        ValueError: view transformer, voxels and head have different ranges or cells.
     """
 
     def __init__(self, img_backbone, img_neck, img_view_transformer, img_bev_encoder_backbone,
@@ -49,20 +51,18 @@ class BEVDet(CenterPoint):
         self.img_view_transformer = MMDET3D_MODELS.build(img_view_transformer)
         self.img_bev_encoder_backbone = MMDET3D_MODELS.build(img_bev_encoder_backbone)
         self.img_bev_encoder_neck = MMDET3D_MODELS.build(img_bev_encoder_neck)
-        self._check_ranges()
+        self.check_grid()
 
-    def _check_ranges(self):
-        """The head's targets and boxes lie in the range of the map."""
-        low = self.img_view_transformer.point_cloud_range
-        settings = dict(test_cfg=(self.test_cfg or {}).get('pts') or {},
-                        train_cfg=(self.train_cfg or {}).get('pts') or {})
-        given = {f'{name}.pts.{key}': cfg[key] for name, cfg in settings.items()
-                 for key in ('pc_range', 'point_cloud_range') if key in cfg}
-        given['bbox_coder.pc_range'] = self.pts_bbox_head.bbox_coder.pc_range
-        for name, values in given.items():
-            if any(abs(a - b) > 1e-4 for a, b in zip(values, low, strict=False)):
-                raise ValueError(f"the head's {name} {list(values)} is not the view transformer's "
-                                 f'point_cloud_range {list(low)}: boxes would be displaced')
+    def check_grid(self):
+        """Refuse parts that lie on other ranges or cells than each other.
+
+        Raises:
+            ValueError: which do.
+        """
+        bev_range(self)
+        mistakes = grid_mistakes(self)
+        if mistakes:
+            raise ValueError('\n'.join(mistakes))
 
     def _check_cells(self, feature):
         """The head's cells are those that its settings say."""
@@ -92,7 +92,11 @@ class BEVDet(CenterPoint):
             raise ValueError(f'{type(self).__name__} needs images (B, N, 3, H, W) of N cameras, '
                              f'not {None if images is None else tuple(images.shape)}: the keys of '
                              'mmkd.PackBEVInputs must name img')
-        bev, depth = self.lift(images, camera_matrices(batch_input_metas))
+        cameras = camera_matrices(batch_input_metas)
+        if cameras.lidar2cam.shape[:2] != images.shape[:2]:
+            raise ValueError(f'{images.shape[1]} images do not go with the matrices of '
+                             f'{cameras.lidar2cam.shape[1]} cameras')
+        bev, depth = self.lift(images, cameras)
         bev = self.fuse(bev, batch_inputs_dict)
         features = self.img_bev_encoder_neck(self.img_bev_encoder_backbone(bev))
         self._check_cells(features[0])
@@ -100,9 +104,6 @@ class BEVDet(CenterPoint):
 
     def lift(self, images, cameras):
         """The map (B, C, Y, X) and the depth's logits of images (B, N, 3, H, W)."""
-        if cameras.lidar2cam.shape[:2] != images.shape[:2]:
-            raise ValueError(f'{images.shape[1]} images do not go with the matrices of '
-                             f'{cameras.lidar2cam.shape[1]} cameras')
         return self.img_view_transformer(self.image_features(images), cameras, images.shape[-2:])
 
     def fuse(self, bev, batch_inputs_dict):

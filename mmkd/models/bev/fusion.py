@@ -35,6 +35,7 @@ class BEVFusion(BEVDet):
         self.pts_middle_encoder = MMDET3D_MODELS.build(pts_middle_encoder)
         self.pts_backbone = MMDET3D_MODELS.build(pts_backbone)
         self.pts_fusion_layer = MMDET3D_MODELS.build(pts_fusion_layer)
+        self.check_grid()  # of the points' parts, too
 
     def fuse(self, bev, batch_inputs_dict):
         """The map (B, C, Y, X) of both sensors, of that of the cameras (B, C', Y, X).

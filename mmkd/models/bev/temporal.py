@@ -41,10 +41,6 @@ class BEVDet4D(BEVDet):
             raise ValueError(f'{images.shape[1]} images are not two frames of the same cameras: '
                              'put mmkd.LoadPreviousFrame into the pipeline, after '
                              'mmkd.LoadCameraImages')
-        total = cameras.lidar2cam.shape[1]
-        if total != images.shape[1]:
-            raise ValueError(f'{images.shape[1]} images do not go with the matrices of {total} '
-                             'cameras')
         frames = images.split(count, 1)
         if self.grad_previous:  # in one pass: DDP refuses one that is recomputed twice
             features = self.image_features(images).unflatten(0, images.shape[:2])
@@ -56,6 +52,6 @@ class BEVDet4D(BEVDet):
         size = images.shape[-2:]
         bev, depth = self.img_view_transformer(features[0], cameras.cameras(0, count), size)
         with torch.set_grad_enabled(self.grad_previous and torch.is_grad_enabled()):
-            previous, _ = self.img_view_transformer(features[1], cameras.cameras(count, total),
+            previous, _ = self.img_view_transformer(features[1], cameras.cameras(count, 2 * count),
                                                     size)
         return torch.cat([bev, previous], 1), depth

@@ -22,10 +22,16 @@ def check_grids(model, called):
     Raises:
         ValueError: What does not fit, line by line.
     """
-    mistakes, head = Mistakes(), getattr(model, bev_parts(model).get('head', ''), None)
-    for text in (*_of_voxels(model), *_of_head(head)):
+    mistakes = Mistakes()
+    for text in grid_mistakes(model):
         mistakes.add(f'{called} ({type(model).__name__}): {text}')
     mistakes.raise_any()
+
+
+def grid_mistakes(model):
+    """What voxels, encoders and head say differently of the grid, a list of texts."""
+    head = getattr(model, bev_parts(model).get('head', ''), None)
+    return [*_of_voxels(model), *_of_head(head)]
 
 
 def _of_voxels(model):

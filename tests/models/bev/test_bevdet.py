@@ -158,16 +158,33 @@ def test_two_frames_train():
     assert not [name for name, p in model.named_parameters() if p.grad is None]
 
 
-def test_mismatched_ranges_are_told():
+@pytest.mark.parametrize('path, who', [
+    ('train_cfg.pts.point_cloud_range', "head's train_cfg"),
+    ('test_cfg.pts.pc_range', "head's test_cfg"),
+    ('pts_bbox_head.bbox_coder.pc_range', "head's bbox_coder")])
+def test_mismatched_ranges_are_told(path, who):
     def shift(cfg):
-        cfg['train_cfg']['pts']['point_cloud_range'][0] = -30.
-    with pytest.raises(ValueError, match=r"train_cfg\.pts\.point_cloud_range .* not the view"):
+        *parents, name = path.split('.')
+        for parent in parents:
+            cfg = cfg[parent]
+        cfg[name] = [-30., *cfg[name][1:]]
+    with pytest.raises(ValueError, match=f'the view transformer says .* but the {who}'):
         build(edit=shift)
 
+
+@pytest.mark.parametrize('parts', [(0,), (1,), (2,), (0, 1, 2)])
+def test_cells_that_are_others_than_the_heads_settings_are_told(parts):
     def coarser(cfg):
-        cfg['pts_bbox_head']['bbox_coder']['out_size_factor'] = 8
-    with pytest.raises(ValueError, match='32 cells along x'):
-        losses_of(build(edit=coarser), tiny_item())
+        settings = (cfg['train_cfg']['pts'], cfg['test_cfg']['pts'],
+                    cfg['pts_bbox_head']['bbox_coder'])
+        for i in parts:
+            settings[i]['out_size_factor'] = 8
+    if len(parts) < 3:  # which disagree with each other
+        with pytest.raises(ValueError, match="the cells of the head's train_cfg are"):
+            build(edit=coarser)
+    else:
+        with pytest.raises(ValueError, match='32 cells along x'):
+            losses_of(build(edit=coarser), tiny_item())
 
 
 def test_what_is_missing_is_told():

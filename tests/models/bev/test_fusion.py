@@ -80,3 +80,17 @@ def test_maps_of_other_cells_are_told():
     cfg['pts_backbone']['layer_strides'] = [1]
     with pytest.raises(ValueError, match=r'cameras has \(48, 32\) cells .* points \(96, 64\)'):
         build(cfg).eval().test_step(batch())
+
+
+@pytest.mark.parametrize('part, key, value, told', [
+    ('data_preprocessor', 'voxel_layer', dict(
+        max_num_points=5, point_cloud_range=[-31., -48., -5., 33., 48., 3.],
+        voxel_size=[1., 1., 8.], max_voxels=2000), 'the voxel layer says'),
+    ('pts_middle_encoder', 'output_shape', (64, 96), r'output_shape=\(96, 64\)'),
+    ('pts_voxel_encoder', 'voxel_size', (.5, .5, 8.), 'pts_voxel_encoder.voxel_size is')])
+def test_points_on_another_grid_are_told(part, key, value, told):
+    """Their pillars would come to lie elsewhere than what the cameras see, without a word."""
+    cfg = tiny_fusion()
+    cfg[part][key] = value
+    with pytest.raises(ValueError, match=told):
+        build(cfg)
