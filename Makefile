@@ -10,8 +10,8 @@
 # make table  rewrite the generated tables from the metafiles
 # make sanitize  the operators' fuzz tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make bench  time and measure losses, a training step and operators against what else there is
-# make zoo    try every distinct model of mmseg's and mmdet's zoos as student and teacher (half an
-#             hour)
+# make zoo    try every distinct model of mmseg's, mmdet's and mmdet3d's zoos as student and
+#             teacher (40 minutes)
 # make clean  remove .venv and work_dirs (not the mmcv wheel in ~/.cache/mmkd)
 PYTHON ?= python3
 VENV ?= .venv

@@ -7,6 +7,7 @@ import traceback
 
 import numpy as np
 import torch
+from _zoo_libraries import ZOOS
 from _zoo_reads import what_is_read, wrong_tensor
 from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
@@ -14,51 +15,54 @@ from mmengine.registry import MODELS, DefaultScope
 from torch.nn import Conv2d, Linear
 
 import mmkd.models  # noqa: F401 - registers everything
-from mmkd.models.libraries import library_of
+from mmkd.models.libraries import before_building, library_of
 from mmkd.models.no_trace import twin_of
 from mmkd.models.values import leaves
-
-#: library -> name of a term -> (semantic names to tap: the first that the model has; the term)
-TERMS = dict(
-    mmseg=dict(
-        logits=(('logits', 'depth'), dict(loss=dict(type='mmkd.CWDLoss'))),
-        backbone=(('backbone',), dict(
-            loss=dict(type='mmkd.FitNetLoss'),
-            student_connector=dict(type='mmkd.ConvConnector')))),
-    mmdet=dict(
-        neck=(('neck', 'backbone'), dict(loss=dict(type='mmkd.PKDLoss'))),
-        head=(('cls', 'query_cls', 'rpn_cls'), dict(loss=dict(type='mmkd.CWDLoss'))),
-        roi=(('roi_cls',), dict(loss=dict(type='mmkd.DeFeatRoILoss')))))
-_SIZES = dict(mmseg=((64, 96), (128, 192), (256, 256), (512, 512)),
-              mmdet=((128, 192), (256, 256), (512, 512)))
 
 
 def check(model_cfg, library='mmseg'):
     """Check one model dict.
 
     Returns:
-        dict: ``stock`` (why it does not train without mmkd here, or ''), ``size`` (H, W) and, for
-        each of the library's TERMS that the model has a tensor for, what is wrong ('' if nothing
-        is).
+        dict: ``stock`` (why it does not train without mmkd here, or ''), ``size`` (H, W; none
+        without images), ``needs`` (the optional packages that it is built of, if any) and, for
+        each of the library's terms that the model has a tensor for, what is wrong ('' if nothing
+        is); ``none`` says that there is no such term.
     """
     MessageHub.get_current_instance().update_info_dict(dict(iter=0, epoch=0))  # as in a run
-    with DefaultScope.overwrite_default_scope(library):
+    zoo = ZOOS[library]
+    scope = model_cfg.get('_scope_', library)  # mmdet3d's zoo has models of mmdet, too
+    with DefaultScope.overwrite_default_scope(scope):
         try:
-            stock, teacher = (_built(model_cfg, seed, library == 'mmdet') for seed in (1, 2))
-            batch, losses = _first_size_that_trains(stock, _SIZES[library])
+            before_building(model_cfg, scope)  # no change to models, but operators for the CPU
+            stock, teacher = (_built(model_cfg, seed, zoo.awake) for seed in (1, 2))
+            batch, losses = _first_size_that_trains(stock, zoo.sizes)
         except Exception as error:
             return dict(stock=_said(error))
-        found = dict(stock='', size=list(batch[0].shape[-2:]))
+        found = dict(stock='', size=_image_size(batch))
+        if needs := _built_of(stock, zoo.optional):
+            found['needs'] = needs
         names = library_of(stock).tap_names(stock)
-        # A segmentor that has neither is told so; not every detector has RoIs.
         terms = {name: _with_tap(term, next((tap for tap in taps if tap in names), taps[0]))
-                 for name, (taps, term) in TERMS[library].items()
-                 if library == 'mmseg' or set(taps) & set(names)}
+                 for name, (taps, term) in zoo.terms.items()
+                 if zoo.all_terms or set(taps) & set(names)}
+        if not terms:
+            return dict(found, none=f'has nothing that these terms compare (only {list(names)})')
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, 'teacher.pth')
             torch.save(dict(state_dict=teacher.state_dict()), path)
             del teacher
             return {**found, **_wrong_each(stock, model_cfg, path, terms, batch, losses)}
+
+
+def _image_size(batch):
+    images = batch[0].get('imgs') if isinstance(batch[0], dict) else batch[0]
+    return [] if images is None else list(images.shape[-2:])
+
+
+def _built_of(model, packages):
+    used = {type(module).__module__.partition('.')[0] for module in model.modules()}
+    return sorted(used & set(packages))
 
 
 def _with_tap(term, tap):
@@ -102,7 +106,8 @@ def _built(model_cfg, seed, awake=False):
 def _first_size_that_trains(model, sizes):
     """(batch, the model's own losses) at the smallest size that it trains on."""
     library, last = library_of(model), None
-    for size in sorted({*sizes, *library.input_sizes(model)}, key=lambda s: s[0] * s[1]):
+    for size in sorted({*(sizes or library.SIZES), *library.input_sizes(model)},
+                       key=lambda s: s[0] * s[1]) or [None]:
         torch.manual_seed(3)
         batch = library.make_batch(model, size)
         try:
@@ -118,7 +123,7 @@ def _step(model, batch):
     """The losses of a training step, with the same draws for any model."""
     torch.manual_seed(4)
     model.train()  # which returns None for one that is taught by mmdet itself (LD)
-    losses = model(batch[0].clone(), copy.deepcopy(batch[1]), mode='loss')
+    losses = model(*copy.deepcopy(batch), mode='loss')
     total, log = model.parse_losses(losses)
     total.backward()
     return log
@@ -167,20 +172,21 @@ def _wrong_losses(name, log, gradients):
 
 def _same_predictions(stock, distiller, batch):
     given = []
+    if not isinstance(batch[0], dict):  # voxels are not cut by sample
+        batch = batch[0][:1], batch[1][:1]
     for model in (stock, distiller):
         model.eval()
         with torch.no_grad():
             torch.manual_seed(5)
             try:
-                given.append(model(batch[0][:1].clone(), copy.deepcopy(batch[1][:1]),
-                                   mode='predict'))
+                given.append(model(*copy.deepcopy(batch), mode='predict'))
             except Exception as error:  # SSD's in mmdet 3.3
                 given.append(_said(error))
     if isinstance(given[0], str):
         return given[0] == given[1]
-    ours, theirs = ({(key, name): value for key in result[0].keys()
-                     if key.startswith(('seg_logits', 'pred_'))
-                     for name, value in getattr(result[0], key).items()} for result in given)
+    ours, theirs = ({(i, key, name): value for i, sample in enumerate(samples)
+                     for key in sample.keys() if key.startswith(('seg_logits', 'pred_'))
+                     for name, value in getattr(sample, key).items()} for samples in given)
     return bool(ours) and all(_equal(value, theirs[key]) for key, value in ours.items())
 
 
@@ -209,4 +215,4 @@ def _gradient(term):
         del term.forward
 
 
-__all__ = ['TERMS', 'check']
+__all__ = ['check']

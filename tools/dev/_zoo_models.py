@@ -4,19 +4,10 @@ import importlib.util
 import json
 import os
 
+from _zoo_libraries import ZOOS
 from _zoo_shrink import narrow, one_block_per_stage, shrink
+from _zoo_shrink_3d import coarsen
 from mmengine.config import Config
-
-LIBRARIES = ('mmseg', 'mmdet')
-#: what does not make another model: weights, classes, sizes, how it is tested
-_IGNORED = {'pretrained', 'init_cfg', 'checkpoint', 'num_classes', 'class_weight', 'test_cfg',
-            'depth', 'img_size', 'size', 'drop_path_rate', 'norm_cfg', 'num_layers', 'depths',
-            'loss_weight', 'dataset_name', 'min_kept', 'pretrain_img_size', '_scope_',
-            'test_crop_size', 'sampler', 'align_corners'}
-#: ... for a detector, whose numbers (widths, thresholds, anchors) do not either
-_IGNORED_TOO = dict(mmseg=set(), mmdet={
-    'data_preprocessor', 'arch', 'style', 'norm_eval', 'convert_weights', 'with_cp',
-    'language_model', 'zero_init_residual'})
 
 
 def _root(library):
@@ -24,9 +15,10 @@ def _root(library):
                         'configs')
 
 
-def model_of(config, library='mmseg', small=False):
+def model_of(config, library='mmseg', smaller=()):
     """The model dict of a zoo config ('pspnet/pspnet_....py'): random weights, plain BN, few
-    layers. ``small``: also an eighth of the width, which not every model allows.
+    layers. ``smaller``: of 'narrow' and 'coarsen' those that are done, too; not every model allows
+    them.
 
     Raises:
         LookupError: It has no model.
@@ -41,8 +33,8 @@ def model_of(config, library='mmseg', small=False):
         model['teacher_config'] = os.path.join(os.path.dirname(_root(library)),
                                                model['teacher_config'])
     shrink(model, library)
-    if small:
-        narrow(model)
+    for how in smaller:
+        dict(narrow=narrow, coarsen=coarsen)[how](model)
     model.setdefault('_scope_', library)
     return model
 
@@ -50,9 +42,9 @@ def model_of(config, library='mmseg', small=False):
 def _key(node, library):
     """What is equal for configs of one model."""
     if isinstance(node, dict):
-        ignored = _IGNORED | _IGNORED_TOO[library]
-        return {key: _key(value, library) for key, value in node.items() if key not in ignored}
-    if library == 'mmdet' and isinstance(node, (int, float)) and not isinstance(node, bool):
+        return {key: _key(value, library) for key, value in node.items()
+                if key not in ZOOS[library].ignored}
+    if ZOOS[library].numbers_ignored and type(node) in (int, float):  # no bool
         return 'number'
     return [_key(item, library) for item in node] if isinstance(node, (list, tuple)) else node
 
@@ -87,4 +79,4 @@ def _depth(model):
     return depth if isinstance(depth, int) else 0
 
 
-__all__ = ['LIBRARIES', 'distinct_models', 'model_of', 'one_block_per_stage']
+__all__ = ['distinct_models', 'model_of', 'one_block_per_stage']

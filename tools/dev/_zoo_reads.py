@@ -10,7 +10,7 @@ from mmkd.models.values import leaves
 
 #: parts that may give something else in training
 _PARTS = ('backbone', 'neck', 'image_encoder', 'decode_head', 'decode_head.0', 'decode_head.1',
-          'rpn_head', 'bbox_head', 'roi_head', 'mask_head', 'panoptic_head')
+          'rpn_head', 'bbox_head', 'pts_bbox_head', 'roi_head', 'mask_head', 'panoptic_head')
 
 
 def what_is_read(model, taps, shared, batch):
@@ -27,7 +27,8 @@ def what_is_read(model, taps, shared, batch):
             if path in _PARTS:
                 module.training = run.training
         torch.manual_seed(6)
-        with Recorder(run, sources) as recorder:
+        # Some losses overwrite what they are given; a gradient is asked for in inference alone.
+        with Recorder(run, sources, clone=sources if run.training else ()) as recorder:
             out = run.loss(*copy.deepcopy(batch)) if run.training else library.forward(
                 run, *copy.deepcopy(batch), [source.path for source in sources], given)
         if run.training:

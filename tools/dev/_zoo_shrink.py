@@ -3,13 +3,10 @@ import re
 
 import mmdet.models.backbones as mmdet_backbones
 import mmseg.models.backbones as mmseg_backbones
+from _zoo_libraries import ZOOS
 
 #: of the transformers of one image size; no size that is tried anyway
 _IMAGE = (96, 96)
-#: library -> most layers of a transformer's part. In mmseg one for each of the levels that the
-#: decoder reads in turn; in mmdet the last and one more.
-_LAYERS = dict(mmseg=dict(encoder=3, transformer_decoder=3),
-               mmdet=dict(encoder=2, decoder=2, transformer_decoder=3))
 #: what a detector does often, or with many: candidates, RoIs, queries
 _MOST = dict(nms_pre=200, max_per_img=50, num_queries=100, num_proposals=50, num_cp=2,
              deepen_factor=0.1)
@@ -19,8 +16,10 @@ _DEFAULTS = {
     '^(ResNeXt|ResNet|ResNetV1d|ResNeSt|Res2Net|DetectoRS_ResNet|TridentResNet)$': dict(
         base_channels=64, stem_channels=64),
     '^PyramidVisionTransformer': dict(embed_dims=64), '^HourglassNet$': dict(feat_channel=256),
-    '(DETR|DINO)Head$': dict(embed_dims=256)}
-_WIDTHS = 'channel|^embed_dims$|^num_feats$|^hidden_dim$'
+    '(DETR|DINO)Head$': dict(embed_dims=256),
+    '^Sparse(Encoder|EncoderSASSD|UNet)$': dict(output_channels=128),
+    '^(DCN)?SeparateHead$': dict(head_conv=64)}
+_WIDTHS = 'channel|^embed_dims$|^num_feats$|^hidden_dim$|^head_conv$'
 
 
 def one_block_per_stage():
@@ -64,14 +63,14 @@ def shrink(node, library):
             node[key] = type(node[key])(1 for _ in node[key])
     if 'num_modules' in node:
         node['num_modules'] = 1
-    for part, most in _LAYERS[library].items():
+    for part, most in ZOOS[library].layers.items():
         if isinstance(node.get(part), dict) and (node[part].get('num_layers') or 0) > most:
             node[part]['num_layers'] = most
     if 'img_size' in node and node.get('patch_size', 16) == 16:
         node['img_size'] = _IMAGE
     if isinstance(node.get('text_encoder'), dict):
         node['text_encoder'].update(num_layers=1, templates=['a photo of a {}.'])
-    if library == 'mmdet':
+    if ZOOS[library].few:
         _few(node)
     for value in node.values():
         shrink(value, library)
@@ -86,7 +85,7 @@ def narrow(node):
     if not isinstance(node, dict):
         return
     for types, defaults in _DEFAULTS.items():
-        if re.search(types, str(node.get('type'))):
+        if re.search(types, str(node.get('type')).rpartition('.')[2]):
             node.update({key: node.get(key, value) for key, value in defaults.items()})
     for key, value in node.items():
         if re.search(_WIDTHS, key):

@@ -1,4 +1,5 @@
 """The zoo's report says what was found; one model, checked whole."""
+import dataclasses
 import json
 import os
 import re
@@ -6,18 +7,8 @@ import sys
 
 import pytest
 
-from tests.cli import ROOT
 from tests.detectors import small_detector
 from tests.helpers import tiny_segmentor
-
-
-@pytest.fixture
-def zoo(monkeypatch):
-    for folder in ('tools/dev', 'benchmarks'):
-        monkeypatch.syspath_prepend(os.path.join(ROOT, folder))
-    import zoo
-    return zoo
-
 
 ROWS = {'a.py': dict(stock='', logits='', backbone='', configs=3, seconds=1., commit='1a'),
         'b.py': dict(stock='', logits='no gradient', backbone='', configs=1, seconds=1.,
@@ -30,7 +21,7 @@ MODELS = {'a.py': 3, 'b.py': 1, 'c.py': 1, 'd.py': 4}
 def test_report_counts_and_names_what_is_not_perfect(zoo):
     assert zoo.summary(ROWS, TERMS) == dict(logits=(1, 2), backbone=(2, 2))
     text = zoo.render(dict(library='mmseg', models=ROWS, unread=dict(d='x'), date='d', torch='t',
-                           command='c', configs=9, distinct=4), TERMS)
+                           command='c', configs=9, distinct=4), 'mmseg')
     assert '| logits term | 1 of 2 |' in text and '| backbone term | 2 of 2 |' in text
     assert '| b.py | logits term: no gradient |' in text
     assert '| c.py | does not train here without mmkd: ImportError: ldm |' in text
@@ -51,7 +42,7 @@ def test_a_child_that_dies_or_hangs_is_a_result(zoo, monkeypatch):
         while True:
             pass
 
-    monkeypatch.setattr(zoo, 'model_of', lambda config, library, small: config)
+    monkeypatch.setattr(zoo, 'model_of', lambda config, library, smaller: config)
     monkeypatch.setattr(zoo, 'check', check)
     found = dict(zoo.results_of(['dies', 'hangs'], 'mmseg', 2, 1))
     assert found['dies']['logits'] == 'died (3)'
@@ -59,11 +50,12 @@ def test_a_child_that_dies_or_hangs_is_a_result(zoo, monkeypatch):
 
 
 def test_a_detector_that_cannot_be_narrow_is_tried_as_it_is(zoo, monkeypatch):
-    monkeypatch.setattr(zoo, 'model_of', lambda config, library, small: small)
-    monkeypatch.setattr(zoo, 'check', lambda small, library: dict(
-        stock='too narrow' if small else '', library=library))
+    monkeypatch.setattr(zoo, 'model_of', lambda config, library, smaller: smaller)
+    monkeypatch.setattr(zoo, 'check', lambda smaller, library: dict(
+        stock='too narrow' if 'narrow' in smaller else '', how=smaller, library=library))
     assert dict(zoo.results_of(['a'], 'mmdet', 1, 9))['a']['library'] == 'mmdet'
     assert dict(zoo.results_of(['a'], 'mmdet', 1, 9))['a']['stock'] == ''
+    assert dict(zoo.results_of(['a'], 'mmdet3d', 1, 9))['a']['how'] == ('coarsen',)
 
 
 def _run(zoo, monkeypatch, tmp_path, found, *args, written=None):
@@ -147,11 +139,11 @@ def test_numbers_make_no_other_detector_and_layers_do(zoo):
 def test_a_term_that_reads_two_tensors_and_one_that_cannot_be_built_are_told_apart(
         zoo, monkeypatch):
     import _zoo_check
-    backbone = _zoo_check.TERMS['mmseg']['backbone'][1]
-    monkeypatch.setitem(_zoo_check.TERMS, 'mmseg', dict(
-        logits=(('depth',), _zoo_check.TERMS['mmseg']['logits'][1]),
-        backbone=(('backbone',), dict(backbone, student_tap='backbone[-1]',
-                                      teacher_tap='backbone[-2]'))))
+    terms = zoo.ZOOS['mmseg'].terms
+    monkeypatch.setitem(zoo.ZOOS, 'mmseg', dataclasses.replace(zoo.ZOOS['mmseg'], terms=dict(
+        logits=(('depth',), terms['logits'][1]),
+        backbone=(('backbone',), dict(terms['backbone'][1], student_tap='backbone[-1]',
+                                      teacher_tap='backbone[-2]')))))
     found = _zoo_check.check(tiny_segmentor())
     assert "has no 'depth'" in found['logits']
     assert found['backbone'] == 'student and teacher read different tensors'
