@@ -167,3 +167,55 @@ def pointdistiller(maps=False, reweight=True, ties=True, batch=2, centers=4, nea
         'grad_student_feature': arrays['student_feature'],
         'grad_teacher_adapt_conv': arrays['teacher_adapt.conv_weight'],
         'grad_student_adapt_conv': arrays['student_adapt.conv_weight']})
+
+
+def lidardistill(mode='roi', boxes=(((-3.1, 1., 2., 3.), (4., -5.5, 3., 1.2)),
+                                    ((0.3, 0.2, 1., 5.), (9., 9., 2., 2.))),
+                 padding=1, equal=False):
+    """(args, arrays); boxes x, y, dx, dy of each sample, on cells of 2 m from (-6, -8) on."""
+    draw, batch = draws(8), len(boxes)
+    student, teacher = draw(batch, 3, 8, 6), draw(batch, 3, 8, 6)
+    if equal:  # where the length has no slope
+        student[:, :, 2] = teacher[:, :, 2]
+    student.requires_grad_()
+    slots = max(map(len, boxes)) + padding
+    rois = torch.zeros(batch, slots, 8).double()
+    for b, some in enumerate(boxes):
+        for k, (x, y, dx, dy) in enumerate(some):
+            rois[b, k] = torch.tensor([x, y, .5, dx, dy, 1.5, 1.1, 1 + k])
+    total, weights, count = torch.zeros(()).double() + 0 * student.sum(), 0., 0
+    for b in range(batch):
+        for row in rois[b].tolist():
+            x, y, _, dx, dy, _, _, label = row
+            if mode == 'gt' and not label:
+                continue
+            count += label > 0
+            cells = [(i, j) for i in range(8) for j in range(6)
+                     if (y - dy / 2 + 8) / 2 <= i <= (y + dy / 2 + 8) / 2
+                     and (x - dx / 2 + 6) / 2 <= j <= (x + dx / 2 + 6) / 2]
+            weights += bool(cells)
+            for i, j in cells:
+                gap = (student[b, :, i, j] - teacher[b, :, i, j])
+                if gap.any():
+                    total = total + (gap ** 2).sum().sqrt() / len(cells) / batch / slots
+    if mode == 'gt':
+        total = total * weights / count if count else total * float('nan')
+    if mode == 'all':
+        total = ((student - teacher) ** 2).sum(1).sqrt().mean()
+    arrays = dict(student_feat=student, teacher_feat=teacher, rois=rois, loss=total)
+    return (dict(mode=mode, cell=2., range=[-6, -8, 6, 8]),
+            finish(arrays, total, dict(grad_student_feat=student)))
+
+
+def passing_kl(points=5, classes=4):
+    """(args, arrays) of 2DPASS; the official mean over no point is 0 / 0."""
+    draw = draws(9)
+    student, fused = draw(points, classes).requires_grad_(), draw(points, classes)
+    total = 0 * student.sum()
+    for row, target in zip(student, fused, strict=True):
+        s, t = row.exp() / row.exp().sum(), target.exp() / target.exp().sum()
+        total = total + (t * (t.log() - s.log())).sum() / (points * classes)
+    total = total if points else total * float('nan')
+    arrays = dict(point_pred=student, fuse_pred=fused, loss_raw=total, loss=.05 / 4 * total)
+    args = dict(lambda_xm=.05, num_scales=4, reduction='mean (over elements)')
+    return args, finish(arrays, arrays['loss'], dict(grad_point_pred=student))

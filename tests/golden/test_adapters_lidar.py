@@ -20,6 +20,14 @@ CASES = {
     'itkd_noboxes': lambda: made.itkd(objects=(2, 0)),
     'itkd_noboxes_all': lambda: made.itkd(objects=(0, 0)),
     'itkd_velocity': lambda: made.itkd((5,), (2, 2, 1, 3, 2, 2), 1, 3, (3, 5), (4, 2)),
+    'lidardistill_roi': made.lidardistill,
+    'lidardistill_roi_full': lambda: made.lidardistill(padding=0),
+    'lidardistill_roi_noboxes': lambda: made.lidardistill(boxes=((), ((1., 1., 4., 4.),))),
+    'lidardistill_roi_equal': lambda: made.lidardistill(equal=True),
+    'lidardistill_gt': lambda: made.lidardistill('gt'),
+    'lidardistill_all': lambda: made.lidardistill('all'),
+    '2dpass_kl_ordinary': made.passing_kl,
+    '2dpass_kl_one_point': lambda: made.passing_kl(1, 7),
     'pointdistiller_pillars_reweight': lambda: made.pointdistiller(ties=False),
     'pointdistiller_pillars_plain': lambda: made.pointdistiller(reweight=False, ties=False),
     'pointdistiller_pillars_ties': made.pointdistiller,
@@ -58,6 +66,9 @@ def test_a_wrong_value_fails(tmp_path, name, array):
 @pytest.mark.parametrize('name, args, message', [
     ('sparsekd_ordinary', dict(thresh=.1), 'thresh must be as released'),
     ('sparsekd_ordinary', dict(code_weights=[1., 2.]), 'are not those of 3 channels'),
+    ('lidardistill_roi', dict(mode='pred'), 'is known'),
+    ('lidardistill_roi', dict(cell=1.), 'are not those of a map'),
+    ('2dpass_kl_ordinary', dict(reduction='batchmean'), 'only the mean is known'),
     ('itkd_ordinary', dict(warmth=1.), 'does not know the official argument'),
     ('pointdistiller_pillars_ties', dict(fuse_mode='sub'), 'fuse_mode must be as released'),
     ('pointdistiller_second_ties', dict(sample_mode='mixed'), 'sample_mode must be')])
@@ -97,3 +108,11 @@ def test_a_loss_left_out_may_be_a_whole_number(tmp_path):
     assert replayed(tmp_path, 'sparsekd_pillar_resize', args, arrays)[3] == []
     arrays['loss_reg'] = np.array(1)
     assert len(replayed(tmp_path, 'sparsekd_pillar_resize', args, arrays)[3]) == 1
+
+
+@pytest.mark.parametrize('name, case', [
+    ('lidardistill_gt_noboxes', lambda: made.lidardistill('gt', ((), ()))),
+    ('2dpass_kl_nopoints', lambda: made.passing_kl(0))])
+def test_where_the_official_loss_is_not_a_number_it_is_zero(tmp_path, name, case):
+    _, _, not_finite, problems = replayed(tmp_path, name, *case())
+    assert not problems and not_finite

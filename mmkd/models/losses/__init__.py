@@ -13,6 +13,7 @@ from .bev import (
     FD3DHeatmapLoss,
     FSDBEVLoss,
     ITKDLoss,
+    LiDARDistillationLoss,
     PointDistillerLoss,
     PointDistillerMapLoss,
     RadarDistillLoss,
@@ -50,9 +51,9 @@ __all__ = [
     'CMKDCenterLoss', 'CMKDFeatureLoss', 'CRKDAffinityLoss', 'CRKDFeatureLoss',
     'CRKDResponseLoss', 'CrossKDLoss', 'CWDLoss', 'DeFeatLoss', 'DeFeatRoILoss',
     'DistillBEVLoss', 'DISTLoss', 'FBKDLoss', 'FD3DHeatmapLoss', 'FGDLoss', 'FGFILoss',
-    'FitNetLoss', 'FRSLoss', 'FSDBEVLoss', 'ITKDLoss', 'KDLoss', 'LDLoss', 'MGDLoss',
-    'MonoDistillLoss', 'PGDClsLoss', 'PGDRegLoss', 'PKDLoss', 'PointDistillerLoss',
-    'PointDistillerMapLoss', 'RadarDistillLoss', 'SimDistillResponseLoss', 'SparseKDLoss',
-    'TiGBEVDepthLoss', 'TiGBEVLoss', 'UniDistillFeatureLoss', 'UniDistillRelationLoss',
-    'UniDistillResponseLoss'
+    'FitNetLoss', 'FRSLoss', 'FSDBEVLoss', 'ITKDLoss', 'KDLoss', 'LDLoss',
+    'LiDARDistillationLoss', 'MGDLoss', 'MonoDistillLoss', 'PGDClsLoss', 'PGDRegLoss',
+    'PKDLoss', 'PointDistillerLoss', 'PointDistillerMapLoss', 'RadarDistillLoss',
+    'SimDistillResponseLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
+    'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]

@@ -175,6 +175,7 @@ ENTRIES = {
     # with its adapters, something that is trained lies between the sides
     'CRKDAffinityLoss': Entry(
         [dict(sizes=(3, 2))], lambda channels: dict(student_channels=channels), identical='any'),
+    'LiDARDistillationLoss': Entry([{}, dict(mode='all')], others=boxes_3d_for),
     'CRKDFeatureLoss': Entry([dict(enlarge=False)], others=boxes_3d_for),
     # of a teacher's cell that is empty it makes very much
     'FSDBEVLoss': Entry([dict(eps=0.1), dict(eps=1.)]),

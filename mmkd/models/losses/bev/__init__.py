@@ -9,6 +9,7 @@ from .distillbev import DistillBEVLoss
 from .fd3d import FD3DHeatmapLoss
 from .fsd_bev import FSDBEVLoss
 from .itkd import ITKDLoss
+from .lidar_distillation import LiDARDistillationLoss
 from .pointdistiller import PointDistillerLoss, PointDistillerMapLoss
 from .radardistill import RadarDistillLoss
 from .simdistill import SimDistillResponseLoss
@@ -21,7 +22,7 @@ __all__ = [
     'BEVDistillDenseLoss', 'BEVDistillRelationLoss', 'BEVDistillSparseLoss', 'CMKDAnchorLoss',
     'CMKDCenterLoss', 'CMKDFeatureLoss', 'CRKDAffinityLoss', 'CRKDFeatureLoss',
     'CRKDResponseLoss', 'DistillBEVLoss', 'FD3DHeatmapLoss', 'FSDBEVLoss', 'ITKDLoss',
-    'PointDistillerLoss', 'PointDistillerMapLoss', 'RadarDistillLoss', 'SimDistillResponseLoss',
-    'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss', 'UniDistillFeatureLoss',
-    'UniDistillRelationLoss', 'UniDistillResponseLoss'
+    'LiDARDistillationLoss', 'PointDistillerLoss', 'PointDistillerMapLoss', 'RadarDistillLoss',
+    'SimDistillResponseLoss', 'SparseKDLoss', 'TiGBEVDepthLoss', 'TiGBEVLoss',
+    'UniDistillFeatureLoss', 'UniDistillRelationLoss', 'UniDistillResponseLoss'
 ]
