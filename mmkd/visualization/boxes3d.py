@@ -3,6 +3,7 @@ import cv2
 import numpy as np
 
 from ..models.bev.geometry import camera_matrices
+from .sheets import write_picture
 
 #: colours of the groups of boxes, RGB: Okabe and Ito's, which colour-blind readers can tell apart
 GROUP_COLOURS = ((0, 158, 115), (213, 94, 0), (86, 180, 233), (240, 228, 66), (204, 121, 167))
@@ -16,13 +17,8 @@ HEIGHT = 520  # of a map without pictures
 
 def draw_scene(path, images, cameras, groups, point_cloud_range, points=None, columns=3):
     """Write a picture, :func:`scene_picture`, to a PNG file; returns its ``path``."""
-    return _write(path, scene_picture(images, cameras, groups, point_cloud_range, points, columns))
-
-
-def _write(path, picture):
-    if not cv2.imwrite(path, picture[..., ::-1]):
-        raise OSError(f'{path} could not be written')
-    return path
+    return write_picture(path, scene_picture(images, cameras, groups, point_cloud_range, points,
+                                             columns))
 
 
 def scene_picture(images, cameras, groups, point_cloud_range, points=None, columns=3, below=False):
@@ -158,7 +154,7 @@ def draw_from_above(groups, point_cloud_range, points, height, ground=None):
 
 def draw_sample(path, item, point_cloud_range, predicted=None, score=.3, points=None):
     """Write :func:`sample_picture` to the PNG file ``path``; returns it."""
-    return _write(path, sample_picture(item, point_cloud_range, predicted, score, points))
+    return write_picture(path, sample_picture(item, point_cloud_range, predicted, score, points))
 
 
 def sample_picture(item, point_cloud_range, predicted=None, score=.3, points=None, columns=3,

@@ -8,8 +8,9 @@ from ..models.libraries import library_of
 from ..models.recorder import Recorder
 from ..models.same_tensor import exists, read_or_none
 from .boxes3d import draw_from_above, true_boxes
-from .predictions import build_model, load_model, sheet, some_items
+from .predictions import build_model, load_model, some_items
 from .scenes import SceneDrawing, is_scene, range_of
+from .sheets import sheet, write_picture
 
 SIZE = 360  # pixels of a map, along y
 
@@ -31,6 +32,9 @@ def draw_features(path, cfg, models, split='val', pictures=4, tap='bev'):
 
     Returns:
         str | None: ``path``; None if there is no model, or the first has no such map.
+
+    Raises:
+        OSError: it could not be written.
     """
     if not models or not _has(build_model(next(iter(models.values()))[0]), tap):
         return None
@@ -45,8 +49,7 @@ def draw_features(path, cfg, models, split='val', pictures=4, tap='bev'):
             columns[f'{title}: {tap}'] = [
                 _from_above(item, area, (255, 255, 255), energy_picture(*_read(model, item, tap),
                                                                         area)) for item in items]
-    cv2.imwrite(path, sheet(columns, SIZE)[..., ::-1])
-    return path
+    return write_picture(path, sheet(columns, SIZE))
 
 
 def _has(model, name):

@@ -14,9 +14,7 @@ from mmengine.registry import DATASETS, MODELS, VISUALIZERS, DefaultScope, init_
 from ..utils.checkpoint import load_checkpoint_file
 from ..utils.weights import as_held_by, students_weights
 from .scenes import SceneDrawing, is_scene
-
-#: width of a column of pictures in pixels, height of the titles, space between the cells
-WIDTH, TITLE, GAP = 360, 30, 6
+from .sheets import WIDTH, sheet, write_picture
 
 
 def draw_predictions(path, cfg, models, split='val', pictures=4):
@@ -35,6 +33,9 @@ def draw_predictions(path, cfg, models, split='val', pictures=4):
 
     Returns:
         str: ``path``.
+
+    Raises:
+        OSError: it could not be written.
     """
     dataset, items = some_items(cfg, split, pictures)
     draw = SceneDrawing(cfg) if is_scene(items[0]) else _Drawing(cfg, dataset.metainfo)
@@ -46,8 +47,7 @@ def draw_predictions(path, cfg, models, split='val', pictures=4):
             columns[f'{title}: reads {lacks}, not loaded'] = []
         else:
             columns[title] = [draw(item, predict(model, item)) for item in items]
-    cv2.imwrite(path, sheet(columns, draw.width)[..., ::-1])
-    return path
+    return write_picture(path, sheet(columns, draw.width))
 
 
 def some_items(cfg, split, count):
@@ -130,35 +130,3 @@ class _Drawing:
             if not os.path.isfile(file):
                 raise ValueError(f'{type(self.visualizer).__name__} drew nothing')
             return cv2.imread(file)[..., ::-1]
-
-
-# ---- the sheet ---------------------------------------------------------------------------------
-def sheet(columns, width=WIDTH):
-    """Columns of pictures under their titles, as one RGB picture.
-
-    Args:
-        columns (dict): title -> list of (H, W, 3) uint8 RGB.
-        width (int): Of a column, pixels.
-    """
-    parts = [np.vstack([_title(title, width), *(_cell(cell, width) for cell in cells)])
-             for title, cells in columns.items()]
-    height = max(part.shape[0] for part in parts)
-    parts = [cv2.copyMakeBorder(part, 0, height - part.shape[0], 0, 0, cv2.BORDER_CONSTANT,
-                                value=(255, 255, 255)) for part in parts]
-    return np.hstack(parts)
-
-
-def _cell(image, width):
-    """A picture of the column's width with a white margin."""
-    scale = width / image.shape[1]
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST if scale >= 2 else cv2.INTER_LINEAR
-    image = cv2.resize(image, (width, max(round(image.shape[0] * scale), 1)), interpolation=way)
-    return cv2.copyMakeBorder(image, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-
-
-def _title(text, width):
-    bar = np.full((TITLE, width + GAP, 3), 255, np.uint8)
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.62
-    scale *= min(1., (width - 8) / cv2.getTextSize(text, font, scale, 1)[0][0])
-    cv2.putText(bar, text, (4, 21), font, scale, (0, 0, 0), 1, cv2.LINE_AA)
-    return bar

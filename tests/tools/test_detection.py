@@ -12,7 +12,8 @@ import torch
 
 from mmkd.results.comparison.metric import choose
 from mmkd.utils.configs import read_config
-from mmkd.visualization.predictions import GAP, TITLE, WIDTH, draw_predictions
+from mmkd.visualization.predictions import draw_predictions
+from mmkd.visualization.sheets import GAP, TITLE, WIDTH
 from tests.cli import environment, run, weights_of
 from tests.detection_project import NAMES, write_detection_project
 
