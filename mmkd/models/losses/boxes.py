@@ -5,6 +5,8 @@ A box is (x0, y0, x1, y1), in pixels of the padded batch. All counts are floats:
 """
 import torch
 
+from .full_precision import wide
+
 
 def on_map(boxes, image, size):
     """Boxes in cells of a map.
@@ -15,7 +17,7 @@ def on_map(boxes, image, size):
         size: (H, W) of the map.
     """
     y, x = size[0] / image[0], size[1] / image[1]
-    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
+    boxes = wide(boxes)
     return boxes * boxes.new_tensor([x, y, x, y])
 
 

@@ -14,6 +14,11 @@ def full_precision(x):
     return torch.autocast(x.device.type, enabled=False)
 
 
+def wide(x):
+    """``x`` in float32, or as it is where it is wider."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class _MatMul(Function):
 
     @staticmethod

@@ -130,6 +130,11 @@ def prepare(student, teacher, detach=True, resize=True):
     return student, teacher
 
 
+def ratio(total, count):
+    """``total / count``; of nothing (both are 0) it is 0, with its graph."""
+    return total / torch.where(count > 0, count, torch.ones_like(count))
+
+
 def two_classes(student, teacher):
     """Logits of one channel as those of two classes, (0, x), whose softmax is (1 - p, p).
 

@@ -1,6 +1,7 @@
 """Bringing a student's map to the teacher's size."""
-import torch
 import torch.nn.functional as F
+
+from .full_precision import wide
 
 
 def resize_to(x, size):
@@ -8,5 +9,4 @@ def resize_to(x, size):
     (H, W), in float32 or wider."""
     if x.shape[2:] == size:
         return x
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return F.interpolate(x, size=size, mode='bilinear', align_corners=False)
+    return F.interpolate(wide(x), size=size, mode='bilinear', align_corners=False)

@@ -13,7 +13,7 @@ from mmkd.registry import MODELS
 
 from ..closed_form import zero_of
 from ..full_precision import full_precision, matmul
-from ..maps import check_maps, empty_loss, need_taps, prepare
+from ..maps import check_maps, empty_loss, need_taps, prepare, ratio
 from ..resize import resize_to
 from .footprints import check_boxes, foreground_gaussians
 
@@ -68,7 +68,7 @@ class BEVDistillDenseLoss(nn.Module):
         weight = self.foreground(boxes_3d, bev_range, student)
         total = weight.sum()
         error = ((student - teacher).square().sum(1, keepdim=True) * weight).sum()
-        return error / torch.where(total > 0, total, torch.ones_like(total))
+        return ratio(error, total)
 
     def foreground(self, boxes_3d, bev_range, like):
         """(B, 1, Y, X), the weight of each cell of a map ``like``."""

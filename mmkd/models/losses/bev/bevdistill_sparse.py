@@ -8,8 +8,8 @@ from torch import nn
 from mmkd.registry import MODELS
 
 from ..closed_form import zero_of
-from ..full_precision import full_precision
-from ..maps import need_taps
+from ..full_precision import full_precision, wide
+from ..maps import need_taps, ratio
 
 #: codes of a box that queries are matched by; what follows is the velocity
 MATCHED_CODES = 8
@@ -118,7 +118,7 @@ class BEVDistillSparseLoss(nn.Module):
     def known(self, logits, codes):
         """The teacher's best queries in a sample: of (Q', K) logits and (Q', R) codes the scores
         (T, K), from 0 to 1, and the codes (T, R)."""
-        scores, codes = _wide(logits).sigmoid(), _wide(codes)
+        scores, codes = wide(logits).sigmoid(), wide(codes)
         finite = scores.isfinite().all(1) & codes.isfinite().all(1)
         scores, codes = scores[finite], codes[finite]
         if not scores.numel():
@@ -139,7 +139,7 @@ class BEVDistillSparseLoss(nn.Module):
         if not cls.numel() or not boxes.numel():
             parts = dict(box=zero_of(boxes)) | (dict(cls=zero_of(cls)) if self.cls_weight else {})
             return parts, torch.full(cls.shape[:2], -1, device=cls.device)
-        cls, boxes = _wide(cls), _wide(boxes)
+        cls, boxes = wide(cls), wide(boxes)
         with full_precision(cls):
             matched = torch.stack([self.match(*sample) for sample in zip(
                 cls, boxes, targets, strict=True)])
@@ -151,9 +151,9 @@ class BEVDistillSparseLoss(nn.Module):
             if self.score_reweight:
                 quality = labels.amax(1)
                 error, count = error * quality.square(), quality.sum()
-            parts = dict(box=self.bbox_weight * _share(error.sum(), count))
+            parts = dict(box=self.bbox_weight * ratio(error.sum(), count))
             if self.cls_weight:
-                parts['cls'] = self.cls_weight * _share(self._entropy(cls, labels, some),
+                parts['cls'] = self.cls_weight * ratio(self._entropy(cls, labels, some),
                                                         some.sum())
         return parts, matched
 
@@ -182,11 +182,3 @@ class BEVDistillSparseLoss(nn.Module):
     def extra_repr(self):
         return f'bbox_weight={self.bbox_weight}, cls_weight={self.cls_weight}, ' \
                f'max_num={self.max_num}'
-
-
-def _wide(x):
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _share(total, count):
-    return total / torch.where(count > 0, count, torch.ones_like(count))

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ..maps import check_maps, empty_loss, prepare
+from ..maps import check_maps, empty_loss, prepare, ratio
 from ..resize import resize_to
 
 
@@ -53,4 +53,4 @@ class FD3DHeatmapLoss(nn.Module):
         mask = resize_to(mask.amax(1, keepdim=True), teacher.shape[2:]).to(teacher)
         total = mask.sum()
         error = ((student - teacher) * mask).square().sum()
-        return error / torch.where(total > 0, total, torch.ones_like(total))
+        return ratio(error, total)

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
-from ..full_precision import full_precision, matmul
+from ..full_precision import full_precision, matmul, wide
 from ..maps import check_levels, check_maps, need_taps, prepare
 
 TAPS = ('bev', 'heatmap', 'reg')
@@ -98,7 +98,7 @@ class ITKDLoss(nn.Module):
         return dict(codec=codec, head=sum(heads))
 
     def _predicted(self, side, maps, task):
-        heatmap, reg = (_wide(maps[name][side][task]) for name in TAPS[1:])
+        heatmap, reg = (wide(maps[name][side][task]) for name in TAPS[1:])
         if self.sigmoid is True or (self.sigmoid == 'student' and side == 0):
             heatmap = heatmap.sigmoid().clamp(1e-4, 1 - 1e-4)
         return torch.cat([heatmap, reg], 1)
@@ -174,7 +174,3 @@ def _parts(channels, parts):
             return parts[:count]
     raise ValueError(f'ITKDLoss: parts={tuple(parts)} of the regression, which has {channels} '
                      'channels: the first of them must add up to that')
-
-
-def _wide(x):
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -12,6 +12,7 @@ from torch import nn
 
 from mmkd.registry import MODELS
 
+from ..full_precision import wide
 from ..maps import check_levels, empty_loss, need_taps, prepare
 from ..resize import resize_to
 
@@ -128,5 +129,4 @@ class SparseKDLoss(nn.Module):
 
 
 def _probabilities(logits):
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return wide.sigmoid().clamp(1e-4, 1 - 1e-4)
+    return wide(logits).sigmoid().clamp(1e-4, 1 - 1e-4)

@@ -7,7 +7,7 @@ from mmkd.registry import MODELS
 from ...bev.depth import number_of_bins
 from ...bev.geometry import CameraMatrices, camera_matrices
 from ..closed_form import zero_of
-from ..full_precision import full_precision
+from ..full_precision import full_precision, wide
 from .footprints import check_boxes
 
 #: pairs of a point and a box that are looked at at once, on a CPU and on a GPU: bounds the memory
@@ -76,7 +76,7 @@ class TiGBEVDepthLoss(nn.Module):
     def compare(self, probability, objects, depth):
         """The loss of a probability (B * N, D, H, W), of which pixel belongs to which ``objects``
         (B, N, H, W; int64, 0: to none), and of the measured ``depth`` (B, N, H, W), metres."""
-        probability = probability.to(torch.promote_types(probability.dtype, torch.float32))
+        probability = wide(probability)
         objects, depth = objects.flatten(), depth.flatten().to(probability)
         start, _, step = self.depth_bins
         values = start + step * torch.arange(self.bins, device=depth.device).to(probability)

@@ -13,7 +13,7 @@ from torch import nn
 from mmkd.registry import MODELS
 
 from ..closed_form import zero_of
-from ..full_precision import full_precision, matmul
+from ..full_precision import full_precision, matmul, wide
 from ..maps import check_maps, empty_loss, need_taps, prepare
 from .footprints import check_boxes, foreground_gaussians
 
@@ -215,7 +215,7 @@ class UniDistillResponseLoss(nn.Module):
 
 def nine_points(boxes):
     """(K, 7 or more) to (K, 9, 2), x and y in metres: corners, center, middles of the edges."""
-    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
+    boxes = wide(boxes)
     offsets = boxes.new_tensor([(-1, -1), (-1, 1), (1, 1), (1, -1), (0, 0), (-1, 0), (0, 1),
                                 (1, 0), (0, -1)]) / 2
     along, across = (boxes[:, None, 3:5] * offsets).unbind(2)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmkd.registry import MODELS
 
+from ..full_precision import wide
 from ..maps import check_maps, empty_loss, two_classes
 from ..resize import resize_to
 from ..softmax_kl import softmax_kl
@@ -131,7 +132,7 @@ def _squared_difference(student: Tensor, teacher: Tensor, norm: str) -> Tensor:
 @torch.no_grad()
 def _entropy(x: Tensor, dim: int, tau: float) -> Tensor:
     """Sum of the entropies of softmax(x / tau) over ``dim``."""
-    log_p = (x.to(torch.promote_types(x.dtype, torch.float32)) / tau).log_softmax(dim)
+    log_p = (wide(x) / tau).log_softmax(dim)
     # Where p is 0, so is its part of the entropy, not 0 * -inf.
     finite = log_p.clamp(min=torch.finfo(log_p.dtype).min)
     return -log_p.exp().mul_(finite).sum(dtype=torch.float64)

@@ -12,7 +12,7 @@ from torch import nn
 from mmkd.registry import MODELS
 
 from .. import boxes as box_maps
-from ..full_precision import full_precision, matmul
+from ..full_precision import full_precision, matmul, wide
 from ..maps import check_maps, empty_loss, prepare
 
 
@@ -163,7 +163,7 @@ class GlobalContext(nn.Module):
 
 def official_ranges(boxes, image, size):
     """The ranges (n, 4) that the official code draws into, and the cells (n,) it divides by."""
-    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
+    boxes = wide(boxes)
     both = [boxes.new_tensor([xy[1], xy[0]] * 2) for xy in (image, size)]
     boxes = boxes / both[0] * both[1]
     limit, low, high = both[1][:2], boxes[:, :2].floor(), boxes[:, 2:].ceil() + 1

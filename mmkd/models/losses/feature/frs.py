@@ -6,7 +6,6 @@ student's feature passes a 3x3 convolution per level first (``ConvConnector(kern
 official runs raise both weights linearly over the first 500 iterations, which is the term's
 schedule.
 """
-import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -14,7 +13,7 @@ from mmkd.registry import MODELS
 
 from ..closed_form import zero_of
 from ..full_precision import full_precision
-from ..maps import check_maps, need_taps, prepare
+from ..maps import check_maps, need_taps, prepare, ratio
 from ..resize import resize_to
 
 TAPS = ('feature', 'cls')
@@ -86,8 +85,7 @@ class FRSLoss(nn.Module):
         parts = {}
         for name, loss in losses.items():
             rich = resize_to(richness, loss.shape[2:])
-            total = rich.sum()
-            mean = (rich * loss).sum() / torch.where(total > 0, total, torch.ones_like(total))
+            mean = ratio((rich * loss).sum(), rich.sum())
             parts[name] = self.weights[name] * mean
         return parts
 

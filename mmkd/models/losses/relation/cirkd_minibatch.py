@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmkd.registry import MODELS
 
+from ..full_precision import wide
 from ..maps import check_maps, empty_loss
 from ..resize import resize_to
 from .streamed import self_kl, working_dtype
@@ -76,7 +77,7 @@ def unit_pixels(x: Tensor, size: torch.Size, pooling: bool = False) -> Tensor:
         size: height and width to resize to first, if they differ.
         pooling: average 2 x 2 blocks before the normalisation.
     """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = wide(x)
     x = resize_to(x, size)
     if pooling:
         x = F.avg_pool2d(x, kernel_size=2, stride=2, ceil_mode=True)
