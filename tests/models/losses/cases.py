@@ -203,7 +203,7 @@ ELSEWHERE = {'BEVDistillSparseLoss': 'test_bevdistill_sparse.py',
              'ITKDLoss': 'test_itkd.py',
              'PointDistillerLoss': 'test_pointdistiller.py',
              'UniDistillResponseLoss': 'test_unidistill.py',
-             'CMKDAnchorLoss': 'test_cmkd.py', 'TiGBEVDepthLoss': 'test_tig_bev.py',
+             'CMKDAnchorLoss': 'test_cmkd.py', 'TiGBEVDepthLoss': 'test_tig_bev_depth.py',
              **dict.fromkeys(('BCKDLoss', 'CrossKDLoss', 'LDLoss'), 'test_box_losses.py')}
 REGISTERED = sorted(name for name, cls in MODELS.module_dict.items()
                     if cls.__module__.startswith('mmkd.models.losses'))

@@ -128,8 +128,8 @@ class TiGBEVDepthLoss(nn.Module):
         height, width = like.shape[2:]
         points = points[:, :3].to(like.device)
         owner = box_of_points(points, boxes.to(points))
-        if not points.is_cuda:  # few lie in boxes; a GPU would have to be waited for
-            points, owner = points[owner > 0], owner[owner > 0]
+        if not points.is_cuda:
+            points, owner = of_boxes(points, owner)
         pixels, depth = cameras.project(points[None])
         pixels, depth = pixels[0], depth[0]
         count = len(depth) * height * width
@@ -151,6 +151,12 @@ class TiGBEVDepthLoss(nn.Module):
 
     def extra_repr(self):
         return f'depth_bins={self.depth_bins}'
+
+
+def of_boxes(points, owner):
+    """The points (P', 3) and owners (P',) that belong to a box. They are few; but how many they
+    are, a GPU would have to be waited for."""
+    return points[owner > 0], owner[owner > 0]
 
 
 def box_of_points(points, boxes):
