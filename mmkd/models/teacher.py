@@ -5,15 +5,24 @@ is in DDP, the optimizer or the EMA copy, and ``train()`` cannot reach it.
 """
 import contextlib
 import copy
+import logging
 
 import torch
+from mmengine.logging import print_log
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 
 from ..utils.checkpoint import load_checkpoint_file
 from ..utils.configs import load_model_config, teachers_of
 from ..utils.hints import refuse_unknown
-from ..utils.weights import as_held_by, completed, in_front, not_finite, students_weights
+from ..utils.weights import (
+    as_held_by,
+    completed,
+    in_front,
+    not_finite,
+    of_more_parts,
+    students_weights,
+)
 from .libraries import before_building, library_of
 from .mistakes import Mistakes
 from .recorder import AllTapsRead, Recorder
@@ -172,9 +181,12 @@ def fit_weights(model, state, checkpoint, label):
     """Put ``state`` into ``model``; every parameter and buffer must be found, but for
     BatchNorm's step counters, which a frozen network never reads.
 
+    A branch that the model does not have, such as an auxiliary head, may be in the file; it is
+    told and left out.
+
     Raises:
-        ValueError: Missing keys, other shapes, or values that are NaN or infinite; the message
-            lists them.
+        ValueError: Missing keys, other shapes, values that are NaN or infinite, or layers of a
+            deeper network; the message lists them.
     """
     own, state = model.state_dict(), as_held_by(model, state)
     missing = [key for key in own if key not in state
@@ -185,11 +197,15 @@ def fit_weights(model, state, checkpoint, label):
     kinds = [f'{key} ({state[key].dtype} in the file, {value.dtype} in the model)'
              for key, value in own.items() if key in state and value.is_floating_point()
              and not state[key].is_floating_point()]
-    if missing or other or kinds:
+    extra = [key for key in state if key not in own]
+    deeper = of_more_parts(own, extra)
+    if missing or other or kinds or deeper:
         problems = [f'{len(missing)} keys are missing: {_some(missing)}'] if missing else []
         problems += [f'{len(other)} have another shape: {_some(other)}'] if other else []
         problems += [f'{len(kinds)} are of another kind: {_some(kinds)}'] if kinds else []
-        extra = [key for key in state if key not in own]
+        if deeper and not missing:
+            problems.append(f'{len(deeper)} are of layers, stages or tasks that the model lacks, '
+                            f'which has fewer: {_some(deeper)}')
         if missing and extra:
             problems.append(f'{len(extra)} keys in the file fit nothing: {_some(extra)}')
             problems += in_front(own, state)
@@ -198,6 +214,10 @@ def fit_weights(model, state, checkpoint, label):
     broken = not_finite(own, state)
     if broken:
         raise ValueError(f'{label}: {checkpoint!r} {broken}')
+    if extra:
+        print_log(f'{label}: {len(extra)} keys of {checkpoint!r} are of parts that '
+                  f'{type(model).__name__} does not have, and are left out: {_some(extra)}',
+                  logger='current', level=logging.WARNING)
     model.load_state_dict(completed(model, state))
 
 

@@ -8,6 +8,7 @@ from .hints import did_you_mean
 
 # Counts the batches that a norm has seen; older files lack it, and inference never reads it.
 _OPTIONAL = 'num_batches_tracked'
+_DIGITS = '0123456789'
 
 
 def weights_in(loaded, filename):
@@ -117,6 +118,33 @@ def in_front(own, state):
         if all(prefix + key in state for key in needed):
             return [f'every key of the file has {prefix!r} in front']
     return []
+
+
+def of_more_parts(own, extra):
+    """Which of the keys ``extra`` are of a numbered part (``layer3.6``, ``layer4``,
+    ``task_heads.2``) that a model does not have, beside others of its name that it has.
+
+    A file with such keys is of a deeper network. All that the model has may be in it, and would be
+    read without a word.
+
+    Args:
+        own (iterable of str): The model's keys.
+        extra (list of str): Keys that it does not have.
+    """
+    paths = {path for key in own for path in _paths(key)}
+    stems = {path.rstrip(_DIGITS) for path in paths if path[-1] in _DIGITS}
+    found = []
+    for key in extra:
+        first = next((path for path in _paths(key) if path not in paths), '')
+        if first.rstrip(_DIGITS) in stems and first[-1:].isdigit():
+            found.append(key)
+    return found
+
+
+def _paths(key):
+    """The modules that a key is in, from the outermost on."""
+    parts = key.split('.')[:-1]
+    return ['.'.join(parts[:n + 1]) for n in range(len(parts))]
 
 
 def _some(keys, count=4):
