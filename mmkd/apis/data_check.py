@@ -7,7 +7,7 @@ from ..utils.configs import type_name
 from ..utils.hints import did_you_mean
 from .classes import class_problems
 from .data_contents import read_contents
-from .scenes import scene_problems
+from .scenes import scene_problems, unread
 
 #: where each dataset comes from, for the message when it is missing, and the tool that draws one
 _SOURCES = dict(
@@ -29,6 +29,8 @@ _SOURCES = dict(
         "mmdet3d's tools/create_data.py nuscenes on the folder",
         'make_nuscenes.py'),
 )
+#: modality -> how the keys of its folders in mmdet3d's data_prefix begin
+_FOLDERS = dict(points=('pts', 'sweeps'), img=('img', 'CAM_'))
 
 
 def check_datasets(cfg, loaders=('train_dataloader', 'val_dataloader')):
@@ -119,9 +121,11 @@ def _missing(dataset):
     """key -> path of the folders and files that the dataset names and that are not there."""
     root, prefixes = dataset.get('data_root') or '', dataset.get('data_prefix') or {}
     steps = [type_name(step) for step in dataset.get('pipeline') or ()]
-    unread = 'seg_map_path' if steps and 'LoadAnnotations' not in steps else None
+    useless = {'seg_map_path'} if steps and 'LoadAnnotations' not in steps else set()
+    useless |= {key for kind in unread(dataset.get('pipeline')) for key in prefixes
+                if key.startswith(_FOLDERS[kind])}
     wanted = {f'data_prefix.{key}': os.path.join(root, part) for key, part in prefixes.items()
-              if isinstance(part, str) and key != unread}
+              if isinstance(part, str) and key not in useless}
     wanted = wanted or dict(data_root=root)
     if dataset.get('ann_file'):
         wanted['ann_file'] = os.path.join(root, dataset['ann_file'])

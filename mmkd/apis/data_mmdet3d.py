@@ -10,6 +10,7 @@ from mmengine.fileio import load
 from ..utils.configs import type_name
 from .data_contents import look_for_files
 from .data_sweeps import look_at_sweeps
+from .scenes import unread
 
 _SAMPLES = 2000  # how many are looked into
 _MATRICES = ('cam2img', 'lidar2cam')
@@ -35,10 +36,10 @@ def look(dataset, contents, cfg):
         contents.problems.append(f'{contents.where}: {dataset.ann_file} names no sample')
         return
     steps = [step for step in cfg.get('pipeline') or () if isinstance(step, dict)]
-    prefix = dataset.data_prefix or {}
-    if dataset.modality['use_lidar']:
+    prefix, useless = dataset.data_prefix or {}, unread(steps)
+    if dataset.modality['use_lidar'] and 'points' not in useless:
         look_at_sweeps(contents, samples, steps, dataset.ann_file, prefix)
-    if dataset.modality['use_camera']:
+    if dataset.modality['use_camera'] and 'img' not in useless:
         _look_at_cameras(contents, samples, steps, prefix)
     _look_at_boxes(contents, looked, samples, dataset)
 

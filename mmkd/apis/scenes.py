@@ -27,7 +27,7 @@ def scene_problems(cfg, contents, datasets):
     problems, networks = [], None
     for loader, dataset in datasets:
         steps = _nested(dataset.get('pipeline'))
-        packed = next((step.get('keys') or () for step in steps if type_name(step) in _PACKS), None)
+        packed = _packed(steps)
         if packed is None:  # no data set of mmdet3d, or a step of the user's own
             continue
         problems += _without_folders(dataset, loader, steps)
@@ -39,6 +39,24 @@ def scene_problems(cfg, contents, datasets):
     for owner, model in (networks or [])[:1]:
         problems += _in_another_order(owner, model, contents)
     return problems
+
+
+def unread(pipeline):
+    """Which of 'points' and 'img' a pipeline neither loads nor packs: their files may be missing.
+
+    Empty where a step of the user's own packs.
+    """
+    steps = _nested(pipeline)
+    packed = _packed(steps)
+    loaded = [name for name in map(type_name, steps) if name.startswith('Load')]
+    return set() if packed is None else {
+        kind for kind, word in dict(points='Points', img='Image').items()
+        if kind not in packed and not any(word in name for name in loaded)}
+
+
+def _packed(steps):
+    """The keys that mmdet3d's or mmkd's last step packs; None where another one does."""
+    return next((step.get('keys') or () for step in steps if type_name(step) in _PACKS), None)
 
 
 def _nested(steps):

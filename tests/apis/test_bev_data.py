@@ -1,5 +1,6 @@
 """3D data that are not there, or do not fit the networks, are told before anything is built."""
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -59,6 +60,21 @@ def test_what_fits_passes(root):
     train, val = check_datasets(config(root))
     assert (train.kind, train.count, train.names) == ('NuScenesDataset', 2, tuple(CLASSES))
     assert train.notes == val.notes == []
+
+
+@pytest.mark.parametrize('keys, folder', [(('img',), 'LIDAR_TOP'), (('points',), 'CAM_BACK')])
+def test_files_that_nobody_reads_may_be_missing(root, keys, folder):
+    """A student of cameras is evaluated without sweeps, one of LiDAR without pictures."""
+    cfg = config(root, student=tiny_model() if 'img' in keys else centerpoint(
+        area=RANGE, tasks=TASKS), val_keys=keys)
+    cfg.val_dataloader.dataset.pipeline = [
+        *(IMAGES if 'img' in keys else POINTS), dict(type='mmkd.PackBEVInputs', keys=[*keys])]
+    shutil.rmtree(root / 'samples' / folder)
+    assert len(check_datasets(cfg, ['val_dataloader'])) == 1
+    told(cfg, f'samples/{folder}', error=FileNotFoundError)  # the train pipeline reads both
+    (root / 'samples' / folder).mkdir()
+    assert len(check_datasets(cfg, ['val_dataloader'])) == 1
+    told(cfg, f'{folder}/a__')
 
 
 def test_boxes_are_counted(root):
