@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from .cases import ELSEWHERE, ENTRIES, REGISTERED, VARIANTS, Case, labels_for
+from .cases import ELSEWHERE, ENTRIES, REGISTERED, VARIANTS, Case
+from .given import labels_for
 
 every_loss = pytest.mark.parametrize('name, variant', VARIANTS)
 

@@ -12,7 +12,8 @@ from mmkd.models.taps import parse_tap
 from mmkd.models.terms import Term, TermSpec
 from mmkd.utils.configs import read_config
 
-from .cases import BANK, CLASSES, labels_for
+from .cases import BANK
+from .given import CLASSES, labels_for
 
 # Those of detection need a detector: tests/configs/test_det_configs.py has them.
 RECIPES = [(recipe, term) for recipe, file in recipes('seg').items()

@@ -10,7 +10,7 @@ from mmkd.models.losses.maps import nearest_stride
 from tests.dense_heads import BOXES, STRIDES, Detector, build_head, pyramid, samples, sizes_of
 from tests.golden.handmade_region import level_of, near_objects, object_cells, square_anchors
 
-from .cases import Head
+from .given import Head
 
 SIZE = (64, 64)
 AWKWARD = {

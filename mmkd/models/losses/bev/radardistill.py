@@ -6,6 +6,7 @@ from torch import nn
 from mmkd.registry import MODELS
 
 from ..closed_form import zero_of
+from ..full_precision import wide
 from ..maps import check_levels, need_taps, prepare
 from ..resize import resize_to
 
@@ -102,8 +103,8 @@ class RadarDistillLoss(nn.Module):
     @torch.no_grad()
     def weights(self, gt_heatmaps, logits, size):
         """(B, 1, Y, X): what a cell weighs on maps of ``size`` (Y, X)."""
-        found = [_wide(x).sigmoid().clamp(1e-4, 1 - 1e-4) for x in logits]
-        drawn, found = (torch.cat([resize_to(_wide(x), size) for x in maps], 1).amax(1, True)
+        found = [wide(x).sigmoid().clamp(1e-4, 1 - 1e-4) for x in logits]
+        drawn, found = (torch.cat([resize_to(wide(x), size) for x in maps], 1).amax(1, True)
                         for maps in (gt_heatmaps, found))
         # a cell that is predicted with exactly the threshold is none of the official regions
         positive = (drawn > self.threshold) & (found != self.threshold)
@@ -118,10 +119,6 @@ class RadarDistillLoss(nn.Module):
 
 def _listed(x):
     return list(x) if isinstance(x, (list, tuple)) else [x]
-
-
-def _wide(x):
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _filled(student, teacher):
