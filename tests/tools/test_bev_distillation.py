@@ -4,53 +4,25 @@ import pickle
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, DefaultScope
 
+from mmkd.apis import build_model
 from mmkd.utils.configs import read_config
-from tests.cli import ROOT, run
-from tests.configs.test_bevdet_configs import innermost, narrow
-from tests.datasets.nuscenes_folders import write_nuscenes
-from tests.detectors3d import centerpoint
-from tests.helpers import build
+from tests.bev_project import distill_config
+from tests.cli import run
 
 pytestmark = pytest.mark.slow
-CLASSES = ('car', 'truck', 'construction_vehicle', 'bus', 'trailer', 'barrier', 'motorcycle',
-           'bicycle', 'pedestrian', 'traffic_cone')
-AREA = (-51.2, -51.2, -5., 51.2, 51.2, 3.)
 
 
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
     """nuScenes' folders, a teacher's config and weights, and a distillation of one epoch."""
     folder = tmp_path_factory.mktemp('bev')
-    write_nuscenes(folder / 'data')
-    teacher = centerpoint(area=AREA, size=0.8, tasks=(CLASSES,))
-    Config(dict(default_scope='mmdet3d', model=teacher)).dump(str(folder / 'teacher.py'))
-    torch.save(dict(state_dict=build(teacher).state_dict(), meta={}), folder / 'teacher.pth')
-    cfg = read_config(f'{ROOT}/configs/detectors/bevdet/bevdet_r18_8xb8-24e_nus-256x704.py')
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        cfg[loader].update(num_workers=0, persistent_workers=False)
-        dataset = innermost(cfg[loader].dataset)
-        dataset.data_root = str(folder / 'data')
-        dataset.modality = dict(use_lidar=True, use_camera=True)
-        dataset.data_prefix.pts = 'samples/LIDAR_TOP'
-        for step in dataset.pipeline:
-            if step.type == 'mmkd.MultiViewImageAug':
-                step.size = (64, 176)
-            if step.type == 'mmkd.PackBEVInputs' and loader.startswith('train'):
-                step['keys'] = ['points', *step['keys']]
-    steps = innermost(cfg.train_dataloader.dataset).pipeline
-    steps.insert(0, dict(type='LoadPointsFromFile', coord_type='LIDAR', load_dim=5, use_dim=5))
-    cfg.train_dataloader.batch_size = 2
-    cfg.train_cfg.max_epochs = 1
-    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
-    cfg.test_evaluator = dict(type='DumpResults', out_file_path=str(folder / 'results.pkl'))
-    cfg.model = dict(
-        type='mmkd.OfflineDistiller', student=narrow(cfg.model),
-        teacher=dict(config=str(folder / 'teacher.py'), checkpoint=str(folder / 'teacher.pth')),
-        distillations=dict(
-            feature=dict(tap='bev', loss=dict(type='mmkd.FitNetLoss'),
-                         student_connector=dict(type='mmkd.ConvConnector')),
-            heat=dict(tap='heatmap', loss=dict(type='mmkd.FitNetLoss'))))
+    cfg = distill_config(folder, dict(
+        feature=dict(tap='bev', loss=dict(type='mmkd.FitNetLoss'),
+                     student_connector=dict(type='mmkd.ConvConnector')),
+        heat=dict(tap='heatmap', loss=dict(type='mmkd.FitNetLoss'))))
     (folder / 'distill.py').write_text(cfg.pretty_text)
     run('train.py', 'distill.py', '--work-dir', 'trained', cwd=folder)
     return folder
@@ -85,6 +57,30 @@ def test_the_student_alone_is_tested_and_exported(project, here):
     assert type(model).__name__ == 'BEVDet'
     for key, value in model.state_dict().items():
         assert torch.equal(value, saved[key]), key
+    model.load_state_dict(torch.load(weights, weights_only=True)['state_dict'], strict=True)
+
+
+def test_the_student_predicts_from_images_alone(project, here):
+    """What training wrote, in stock mmdet3d and in tools/test.py, where there are no sweeps."""
+    from mmdet3d.apis import init_model
+    cfg, file = read_config(str(project / 'distill.py')), str(project / 'trained' / 'epoch_1.pth')
+    (project / 'data' / 'samples' / 'LIDAR_TOP').rename(project / 'sweeps')
+    try:
+        here.run('test.py', 'distill.py', 'trained/epoch_1.pth', cwd=project)
+        with DefaultScope.overwrite_default_scope('mmdet3d'):
+            data = DATASETS.build(cfg.test_dataloader.dataset)
+            batch = pseudo_collate([data[0]])
+            distiller = build_model(cfg)
+            distiller.load_state_dict(torch.load(file, weights_only=True)['state_dict'])
+            taught, = distiller.eval().test_step(batch)
+            cfg.model = cfg.model.student
+            alone, = init_model(Config(cfg.to_dict()), file, device='cpu').test_step(batch)
+    finally:
+        (project / 'sweeps').rename(project / 'data' / 'samples' / 'LIDAR_TOP')
+    assert list(batch['inputs']) == ['img']
+    one, other = (result.pred_instances_3d for result in (taught, alone))
+    assert len(one) and torch.equal(one.bboxes_3d.tensor, other.bboxes_3d.tensor)
+    assert torch.equal(one.scores_3d, other.scores_3d)
 
 
 def test_its_taps_are_listed(project, here):
