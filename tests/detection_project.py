@@ -57,7 +57,8 @@ def write_detection_project(folder, train=8, val=3, kind='gfl'):
     for name in ('student', 'teacher'):
         (folder / f'{name}.py').write_text(
             _DATA.format(data=os.path.abspath(data), model=model, classes=NAMES))
-    torch.save(dict(state_dict=random_bn(build(model, 1)).state_dict()), folder / 'teacher.pth')
+    teacher = build(Config(dict(model=model)).model, 1)
+    torch.save(dict(state_dict=random_bn(teacher).state_dict()), folder / 'teacher.pth')
     (folder / 'recipe.py').write_text(
         "distillations = dict(feature=dict(tap='neck', loss=dict(type='mmkd.PKDLoss')))\n")
     (folder / 'distill.py').write_text(

@@ -14,7 +14,7 @@ from .choosing import deploy_config_for, fix_size, fixed_size, is_static
 from .export import Exported, export_onnx, quiet
 from .latency import latencies, runner
 from .metrics import build_loader, evaluate, scored
-from .quantize import training_set
+from .quantize import check_operators, training_set
 from .sdk import FILES, dump_sdk
 from .staging import staging
 from .student import Student
@@ -118,12 +118,14 @@ class Deployment:
         Raises:
             ValueError: The export is not what PyTorch computes; nothing is written then.
         """
-        with staging(out) as folder:
+        with staging(out, earlier=reporting.written(out)) as folder:
             scratch = os.path.join(folder, '.scratch')
             os.mkdir(scratch)
             self.say(f'exporting with {self.name}')
             path = export_onnx(self.fed, self.student.save_weights(scratch), self.deploy_cfg,
                                self._source(), folder)
+            if 'int8' in self.forms:  # before the metric is waited for
+                check_operators(path)
             report = dict(
                 self.names, model=self._title(), deploy_config=self.name, backend=self.backend,
                 input=self._input(), files=[os.path.basename(path)], size=self._size(path),

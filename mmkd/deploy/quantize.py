@@ -1,9 +1,4 @@
-"""Students in 8 bits and in half precision, made of the float32 ONNX file by ONNX Runtime's tools.
-
-What changes precision is the network alone: the layers with weights and what lies between them.
-Decoding of boxes, TopK, NMS and everything else behind the last layer stays in float32, and so do
-the inputs and outputs.
-"""
+"""Students in 8 bits, made of the float32 ONNX file by ONNX Runtime's static quantization."""
 import copy
 import os
 import tempfile
@@ -12,70 +7,25 @@ import onnx
 from mmengine.registry import DATASETS, DefaultScope
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
-from onnxruntime.transformers.onnx_model import OnnxModel
 
+from .network import Network, save
 from .tasks import predict
 
-#: layers with weights
-LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
-#: what lies between layers and has one map as its data
-_ONE_MAP = ('Relu', 'LeakyRelu', 'PRelu', 'Clip', 'Sigmoid', 'HardSigmoid', 'HardSwish', 'Tanh',
-            'MaxPool', 'AveragePool', 'GlobalAveragePool', 'GlobalMaxPool', 'ReduceMean', 'Resize',
-            'Pad', 'Reshape', 'Transpose', 'Flatten', 'Squeeze', 'Unsqueeze', 'Slice', 'Split',
-            'RoiAlign', 'BatchNormalization', 'InstanceNormalization', 'LayerNormalization')
-#: what lies between layers and joins several
-_JOINS = ('Add', 'Sub', 'Mul', 'Div', 'Concat', 'Sum')
 #: domains whose operators ONNX Runtime has itself
 _BUILT_IN = ('', 'ai.onnx', 'com.microsoft')
 
 
-class Network:
-    """The part of a graph that computes with weights.
+def check_operators(onnx_file):
+    """Refuse a file that cannot be quantized to 8 bits.
 
-    Args:
-        graph (onnx.GraphProto): Its nodes get names where they have none.
-
-    Attributes:
-        inside (set of str): Nodes with weights, and those between two of them.
-        last (set of str): Those of ``inside`` that no other node with weights follows.
+    Raises:
+        ValueError: It has operators that ONNX Runtime lacks.
     """
-
-    def __init__(self, graph):
-        for i, node in enumerate(graph.node):
-            node.name = node.name or f'{node.op_type}_{i}'
-        self._constants = {tensor.name for tensor in graph.initializer}
-        self._constants |= {node.output[0] for node in graph.node if node.op_type == 'Constant'}
-        self._makers = {name: node for node in graph.node for name in node.output}
-        layers = [node for node in graph.node if self._has_weights(node)]
-        followed, between = set(), set()
-        for layer in layers:
-            self._walk(layer, followed, between)
-        names = {layer.name for layer in layers}
-        self.inside = names | between
-        self.last = names - followed
-
-    def _has_weights(self, node):
-        return node.op_type in LAYERS and node.input[1] in self._constants
-
-    def _walk(self, layer, followed, between):
-        """Go from a layer's data up to the layers that it comes from."""
-        names, path, sources = [layer.input[0]], set(), set()
-        while names:
-            node = self._makers.get(names.pop())
-            if node is None or node.name in path:
-                continue
-            if self._has_weights(node):
-                sources.add(node.name)
-            elif node.op_type in _ONE_MAP:
-                path.add(node.name)
-                names.append(node.input[0])
-            elif node.op_type in _JOINS:
-                path.add(node.name)
-                names.extend(node.input)
-        followed |= sources
-        if sources:
-            between |= path
+    foreign = sorted({f'{node.domain}::{node.op_type}' for node in onnx.load(onnx_file).graph.node
+                      if node.domain not in _BUILT_IN})
+    if foreign:
+        raise ValueError(f"int8 is not possible: the model uses {', '.join(foreign)}, which ONNX "
+                         "Runtime's quantization cannot run; fp16 is possible")
 
 
 def to_int8(onnx_file, target, inputs):
@@ -91,15 +41,10 @@ def to_int8(onnx_file, target, inputs):
             of activations with.
 
     Raises:
-        ValueError: The file has operators that ONNX Runtime lacks, no layer to quantize, or there
-            are no inputs.
+        ValueError: :func:`check_operators` refuses it, it has no layer to quantize, or there are
+            no inputs.
     """
-    model = onnx.load(onnx_file)
-    foreign = sorted({f'{node.domain}::{node.op_type}' for node in model.graph.node
-                      if node.domain not in _BUILT_IN})
-    if foreign:
-        raise ValueError(f"int8 is not possible: the model uses {', '.join(foreign)}, which ONNX "
-                         "Runtime's quantization cannot run; fp16 is possible")
+    check_operators(onnx_file)
     with tempfile.TemporaryDirectory() as folder:
         ready = os.path.join(folder, 'ready.onnx')
         # Symbolic shape inference gives up on NMS; ONNX's own does not.
@@ -113,37 +58,7 @@ def to_int8(onnx_file, target, inputs):
             model, target, _Reader(inputs), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
             nodes_to_quantize=sorted(chosen))
-    _save(onnx.load(target), target)
-
-
-def to_fp16(onnx_file, target):
-    """Write the half precision form of an ONNX file; its inputs and outputs stay float32.
-
-    Args:
-        onnx_file (str): The float32 file.
-        target (str): The file to write.
-    """
-    model = onnx.load(onnx_file)
-    network = Network(model.graph)
-    outside = [node.name for node in model.graph.node if node.name not in network.inside]
-    half = OnnxModel(convert_float_to_float16(
-        model, keep_io_types=True, node_block_list=outside, op_block_list=DEFAULT_OP_BLOCK_LIST))
-    # The converter adds the same cast once for each node that reads it, and all at the end.
-    nodes = {tuple(node.output): node for node in half.model.graph.node}
-    del half.model.graph.node[:]
-    half.model.graph.node.extend(nodes.values())
-    half.topological_sort()
-    _save(half.model, target)
-
-
-def _save(model, target):
-    """Write a model that asks for no operators but those it has: an older ONNX Runtime refuses
-    versions that it does not know, used or not."""
-    used = {node.domain for node in model.graph.node}
-    kept = [one for one in model.opset_import if one.domain in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
-    onnx.save(model, target)
+    save(onnx.load(target), target)
 
 
 class _Reader(CalibrationDataReader):

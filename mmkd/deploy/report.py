@@ -8,6 +8,8 @@ import torch
 from ..results.comparison.machine import device
 from . import variants
 
+JSON = 'report.json'
+
 
 def versions(backend):
     """Versions of what made and ran the export, by package."""
@@ -74,12 +76,27 @@ def table(head, rows):
 
 
 def write(report, folder):
-    """Write report.md and report.json into ``folder``."""
+    """Write report.md and report.json into ``folder``; the latter names all files in it."""
     with open(os.path.join(folder, 'report.md'), 'w', encoding='utf-8') as file:
         file.write(markdown(report))
-    with open(os.path.join(folder, 'report.json'), 'w', encoding='utf-8') as file:
+    names = {name for name in os.listdir(folder) if not name.startswith('.')}
+    report['written'] = sorted(names | {JSON})
+    with open(os.path.join(folder, JSON), 'w', encoding='utf-8') as file:
         json.dump(report, file, indent=2)
         file.write('\n')
+
+
+def written(folder):
+    """Names of the files that an earlier export wrote into a folder, by its report."""
+    try:
+        with open(os.path.join(folder, JSON), encoding='utf-8') as file:
+            names = json.load(file)['written']
+    except (OSError, ValueError, KeyError, TypeError):  # none, or another tool's
+        return []
+    if not isinstance(names, list):
+        return []
+    return [name for name in names if isinstance(name, str) and os.path.basename(name) == name
+            and os.path.isfile(os.path.join(folder, name))]
 
 
 def machine():

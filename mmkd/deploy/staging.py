@@ -12,7 +12,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def staging(out, option='--out'):
+def staging(out, option='--out', earlier=()):
     """A temporary folder beside ``out``; what lies in it in the end is moved into ``out``.
 
     After an error nothing in ``out`` has changed and the temporary folder is gone. A file or folder
@@ -21,6 +21,7 @@ def staging(out, option='--out'):
     Args:
         out (str): The final folder; made if it is not there.
         option (str): The option that names another, for the message.
+        earlier (iterable of str): Names of files in ``out`` that go, unless they are replaced.
 
     Raises:
         ValueError: ``out`` cannot be written.
@@ -36,9 +37,12 @@ def staging(out, option='--out'):
     try:
         yield folder
         os.makedirs(out, exist_ok=True)
-        for name in sorted(os.listdir(folder)):
-            if not name.startswith('.'):
-                os.replace(os.path.join(folder, name), os.path.join(out, name))
+        names = [name for name in sorted(os.listdir(folder)) if not name.startswith('.')]
+        for name in names:
+            os.replace(os.path.join(folder, name), os.path.join(out, name))
+        for name in set(earlier) - set(names):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(out, name))
     except Exception as error:
         if is_full(error, folder):
             raise OSError(f'no room for the export in {parent!r} ({error}); nothing was written. '

@@ -2,7 +2,8 @@
 import os
 
 from .export import Exported
-from .quantize import calibration_inputs, to_fp16, to_int8
+from .half import to_fp16
+from .quantize import calibration_inputs, to_int8
 
 #: samples of the training set that int8 is calibrated with where the user gives no number
 CALIBRATED = 64

@@ -47,13 +47,17 @@ def infos(folder, seed, size=(128, 224)):
     return str(path)
 
 
-@pytest.mark.parametrize('make', [fcos3d, pgd, deformable])
-def test_boxes_are_those_of_pytorch(make, tmp_path):
-    model = make()
+def make(model, folder):
+    """(pair, samples) of a model's builder."""
+    model = model()
     model.test_cfg.update(nms_pre=100, max_per_img=50)
     cfg = Config(dict(default_scope='mmdet3d', model=model, test_dataloader=dict(
         dataset=dict(pipeline=PIPELINE, box_type_3d='Camera'))))
-    items = [TASKS['mono-detection'].read(cfg, infos(tmp_path, seed)) for seed in range(3)]
-    pair = DetectorPair(cfg, 'mono-detection', tmp_path, items,
-                        ['bbox_head.conv_cls', 'bbox_head.conv_centerness'], bias=0.)
-    pair.assert_same()
+    items = [TASKS['mono-detection'].read(cfg, infos(folder, seed)) for seed in range(3)]
+    return DetectorPair(cfg, 'mono-detection', folder, items,
+                        ['bbox_head.conv_cls', 'bbox_head.conv_centerness'], bias=0.), items
+
+
+@pytest.mark.parametrize('model', [fcos3d, pgd, deformable])
+def test_boxes_are_those_of_pytorch(model, tmp_path):
+    make(model, tmp_path)[0].assert_same()

@@ -10,7 +10,9 @@ from onnx import TensorProto, helper
 
 from mmkd.deploy.command import Deployment
 from mmkd.deploy.export import Exported
-from mmkd.deploy.quantize import Network, calibration_inputs, to_fp16, to_int8, training_set
+from mmkd.deploy.half import to_fp16
+from mmkd.deploy.network import Network
+from mmkd.deploy.quantize import calibration_inputs, to_int8, training_set
 from mmkd.deploy.variants import refuse_nan
 from tests.deploy.trained import PICTURES, write_trained_segmentor
 
@@ -194,18 +196,24 @@ def test_half_precision_that_overflows_is_refused():
     refuse_nan('fp16', [dict(name='equal mask pixels', value=0.5)])
 
 
-def test_casts_are_written_once(tmp_path):
-    """Several nodes outside the network read one tensor of it: ONNX Runtime's converter repeats the
-    cast's name, and the file would not load."""
+def test_around_the_network_nothing_is_rounded(tmp_path):
+    """What goes past the network, into the graph and out of it, stays as it is to the last bit."""
     import onnxruntime
-    model = graph_of([('Conv', ['x', 'a'], 'c', ''), ('Exp', ['c'], 'd', ''),
-                      ('Sin', ['c'], 'e', ''), ('Add', ['d', 'e'], 'y', '')], dict(a=.1))
+    model = graph_of([('Mul', ['x', 'x'], 'z', ''), ('Sqrt', ['z'], 'r', ''),
+                      ('Conv', ['x', 'a'], 'c', ''), ('Exp', ['c'], 'd', ''),
+                      ('Sin', ['c'], 'e', ''), ('Add', ['d', 'e'], 'f', ''),
+                      ('Mul', ['f', 'n'], 'g', ''), ('Add', ['r', 'g'], 'y', '')],
+                     dict(a=.1, n=0.))
+    del model.graph.initializer[1].dims[:]
+    model.graph.initializer[1].float_data[:] = [0.]
     source, target = str(tmp_path / 'a.onnx'), str(tmp_path / 'b.onnx')
     onnx.save(model, source)
     to_fp16(source, target)
     onnx.checker.check_model(target)
-    x = np.random.default_rng(0).normal(size=(1, 4, 8, 8)).astype(np.float32)
-    one, other = (onnxruntime.InferenceSession(path).run(None, dict(x=x))[0]
+    x = np.random.default_rng(0).uniform(1, 1000, (1, 4, 8, 8)).astype(np.float32)
+    one, other = (onnxruntime.InferenceSession(path).run(None, dict(x=x * 1e-2))[0]
                   for path in (source, target))
     assert one.dtype == other.dtype == np.float32
-    assert 0 < abs(one - other).max() < 1e-2
+    np.testing.assert_array_equal(one, other)
+    casts = [node for node in onnx.load(target).graph.node if node.op_type == 'Cast']
+    assert len(casts) == 2  # one before the convolution, one behind it

@@ -1,4 +1,4 @@
-"""A segmentor that has learned its pictures: 8 bits are judged on one that is sure of something."""
+"""Networks that have learned their pictures: 8 bits are judged on one that is sure of something."""
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -6,9 +6,40 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from mmkd.datasets.drawn import write_cityscapes
 from tests.cli import CLASSES, CONFIG
+from tests.detection_project import write_detection_project
 from tests.helpers import build, tiny_segmentor
 
 PICTURES = 6
+FEW_PROPOSALS = """
+for proposals in (model['train_cfg']['rpn_proposal'], model['test_cfg']['rpn']):
+    proposals.update(nms_pre=100, max_per_img=50)
+model['train_cfg']['rcnn']['sampler']['num'] = 64
+del proposals
+"""
+
+
+def learn(cfg, dataset, iterations, weights):
+    """Train the model of a config on a whole data set at once; writes its weights to a file.
+
+    Args:
+        cfg (Config): With the model, and the scope that the data set is built in.
+        dataset (dict): Without augmentation.
+        iterations (int): Steps of Adam.
+        weights (Path): The file.
+    """
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        dataset = DATASETS.build(dataset)
+    samples = [dataset[i] for i in range(len(dataset))]
+    network = build(cfg.model).train()
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    for _ in range(iterations):
+        batch = network.data_preprocessor(pseudo_collate(samples), True)
+        loss, _ = network.parse_losses(network.loss(batch['inputs'], batch['data_samples']))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 10)
+        optimizer.step()
+    torch.save(dict(state_dict=network.state_dict()), weights)
 
 
 def write_trained_segmentor(folder, iterations=60, head='FCNHead', **model):
@@ -22,17 +53,22 @@ def write_trained_segmentor(folder, iterations=60, head='FCNHead', **model):
     config, weights = folder / 'student.py', folder / 'student.pth'
     config.write_text(CONFIG.format(data=data, model=model))
     cfg = Config.fromfile(config)
-    dataset = dict(cfg.train_dataloader.dataset, pipeline=cfg.test_pipeline)
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        dataset = DATASETS.build(dataset)
-    network = build(model).train()
-    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
-    samples = [dataset[i] for i in range(PICTURES)]
-    for _ in range(iterations):
-        batch = network.data_preprocessor(pseudo_collate(samples), True)
-        losses = network.loss(batch['inputs'], batch['data_samples'])
-        optimizer.zero_grad()
-        losses['decode.loss_ce'].backward()
-        optimizer.step()
-    torch.save(dict(state_dict=network.state_dict()), weights)
+    learn(cfg, dict(cfg.train_dataloader.dataset, pipeline=cfg.test_pipeline), iterations, weights)
+    return str(config), str(weights)
+
+
+def write_trained_detector(folder, kind='gfl', pictures=4, iterations=150):
+    """Train a small detector on a few drawn scenes; returns (config file, checkpoint file).
+
+    It is validated on the pictures that it has learned, of 64 x 96.
+    """
+    project = write_detection_project(folder, train=pictures, kind=kind)
+    config, weights = project / 'student.py', project / 'student.pth'
+    text = config.read_text().replace('val2017', 'train2017')
+    if kind == 'mask':
+        text = text.replace('with_bbox=True', 'with_bbox=True, with_mask=True').replace(
+            "metric='bbox'", "metric=['bbox', 'segm']") + FEW_PROPOSALS
+    config.write_text(text)
+    cfg = Config.fromfile(config)
+    learn(cfg, cfg.val_dataloader.dataset, iterations, weights)
     return str(config), str(weights)

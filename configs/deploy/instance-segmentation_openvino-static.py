@@ -1,0 +1,1 @@
+_base_ = ['_base_/instance-segmentation.py', '_base_/openvino.py']
