@@ -10,12 +10,6 @@ from tests.detection_project import write_detection_project
 from tests.helpers import build, tiny_segmentor
 
 PICTURES = 6
-FEW_PROPOSALS = """
-for proposals in (model['train_cfg']['rpn_proposal'], model['test_cfg']['rpn']):
-    proposals.update(nms_pre=100, max_per_img=50)
-model['train_cfg']['rcnn']['sampler']['num'] = 64
-del proposals
-"""
 
 
 def learn(cfg, dataset, iterations, weights):
@@ -64,11 +58,7 @@ def write_trained_detector(folder, kind='gfl', pictures=4, iterations=150):
     """
     project = write_detection_project(folder, train=pictures, kind=kind)
     config, weights = project / 'student.py', project / 'student.pth'
-    text = config.read_text().replace('val2017', 'train2017')
-    if kind == 'mask':
-        text = text.replace('with_bbox=True', 'with_bbox=True, with_mask=True').replace(
-            "metric='bbox'", "metric=['bbox', 'segm']") + FEW_PROPOSALS
-    config.write_text(text)
+    config.write_text(config.read_text().replace('val2017', 'train2017'))
     cfg = Config.fromfile(config)
     learn(cfg, cfg.val_dataloader.dataset, iterations, weights)
     return str(config), str(weights)
