@@ -67,6 +67,7 @@ def build(name, setting):
     """A distiller with random weights (speed does not depend on them)."""
     cfg = compose(setting.student, setting.teacher, f'det3d/{RECIPES[name]}', allow_random=True)
     cfg.model.student.img_backbone.init_cfg = None
+    cfg.model.student.img_view_transformer.depth_supervision = None  # the recipe's is measured
     model = read_config(setting.teacher).model
     model.pts_bbox_head.tasks = cfg.model.student.pts_bbox_head.tasks
     if 'other range' in name:

@@ -28,6 +28,7 @@ STUDENTS = found('_base_/students/*.py')
 DET3D_STUDENTS = [path for path in STUDENTS if '_nus-' in path or '_kitti-' in path]
 DET_STUDENTS = [path for path in STUDENTS if '_coco' in path or '_voc0712' in path]
 TEACHERS = found('_base_/teachers/*.py')
+DEPLOY = found('deploy/**/*.py')  # mmdeploy's; tests/deploy tries them
 DETECTORS = found('detectors/*/*.py')  # of mmkd's own; they distil nothing
 LEAVES = found('seg/*/*.py', 'det/*/*.py', 'det3d/*/*.py')
 DEMO = found('demo/**/*.py')  # run as a whole by `make demo` and its test

@@ -19,6 +19,7 @@ from .common import (
     COMPARISONS,
     CONFIGS,
     DEMO,
+    DEPLOY,
     DETECTORS,
     FRAGMENTS,
     LEAVES,
@@ -40,7 +41,8 @@ def quick():
 
 
 def test_no_config_is_left_out():
-    known = Counter(FRAGMENTS + STUDENTS + TEACHERS + DETECTORS + LEAVES + DEMO + COMPARISONS)
+    known = Counter(FRAGMENTS + STUDENTS + TEACHERS + DETECTORS + LEAVES + DEMO + DEPLOY
+                    + COMPARISONS)
     assert sorted(known) == ALL
     assert set(known.values()) == {1}
     assert sorted(ROWS) == sorted(f'configs/{path}' for path in LEAVES)

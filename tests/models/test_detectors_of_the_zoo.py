@@ -43,7 +43,7 @@ def small():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(os.path.join(ROOT, 'tools', 'dev'))
         from _zoo_models import model_of
-        yield lambda config: ConfigDict(model_of(config, 'mmdet', small=True))
+        yield lambda config: ConfigDict(model_of(config, 'mmdet', ('narrow',)))
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -101,7 +101,6 @@ def test_a_random_batch_has_what_other_kinds_of_detectors_learn_from(zoo, config
     from _zoo_models import model_of
 
     from mmkd.models.libraries import before_building
-    zoo.one_block_per_stage()
     before_building(dict(_scope_='mmdet3d'))
     with DefaultScope.overwrite_default_scope('mmdet3d'):
         model = _zoo_check._built(model_of(config, 'mmdet3d', ('narrow', 'coarsen')), 1)
