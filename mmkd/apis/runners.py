@@ -16,6 +16,7 @@ from mmengine.registry import MODELS, RUNNERS, DefaultScope
 from mmengine.runner import Runner, set_random_seed
 
 from ..engine.randomness import random_state, set_random_state
+from ..models.libraries import before_building
 from ..utils.hints import did_you_mean
 from ..utils.safe_loading import use_safe_loading
 from .early_log import pass_on_log
@@ -37,6 +38,7 @@ def build_model(cfg):
     if cfg.get('data_preprocessor') is not None and model.get('data_preprocessor') is None:
         model.data_preprocessor = cfg.data_preprocessor
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        before_building(model)
         return MODELS.build(model)
 
 

@@ -20,6 +20,7 @@ if _MISSING:
 
 from . import (  # noqa: E402
     compat,
+    deformable,
     detection,
     detectors,
     openvino_backend,
@@ -27,7 +28,8 @@ from . import (  # noqa: E402
     segmentation,
 )
 
-__all__ = ['compat', 'detection', 'detectors', 'openvino_backend', 'pooling', 'segmentation']
+__all__ = ['compat', 'deformable', 'detection', 'detectors', 'openvino_backend', 'pooling',
+           'segmentation']
 
 #: modules for detectors of mmdet3d, which takes seconds to import
 _MODULES_3D = ('camera_bev', 'camera_bev_task', 'mono3d', 'voxels')

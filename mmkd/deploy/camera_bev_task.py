@@ -10,6 +10,7 @@ from mmdeploy.codebase.mmdet3d.deploy.mmdet3d import MMDET3D_TASK
 from mmdeploy.utils import Task as MMDeployTask
 from mmdeploy.utils import get_backend, get_ir_config
 
+from ..models.bev.fusion import BEVFusion
 from .camera_bev import BRANCHES, graph_inputs
 from .heads3d import (
     Task3D,
@@ -150,6 +151,12 @@ class BEV(Task3D):
     """What :class:`~mmkd.deploy.tasks.Task` asks for, for camera detectors."""
     name = 'bev-detection'
     kinds = ('mmkd.BEVDet',)
+    backends = ('onnxruntime', 'openvino')  # TensorRT has no float64, in which the pooling adds up
+
+    def obstacle(self, model):
+        if isinstance(model, BEVFusion):
+            return 'it reads points, too, and the graph has images alone; export a camera student'
+        return None
 
     def read(self, cfg, path):
         return load(cfg, path)

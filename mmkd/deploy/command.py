@@ -10,10 +10,10 @@ from mmengine.analysis import get_model_complexity_info
 from ..apis import check_datasets
 from . import report as reporting
 from . import variants
-from .choosing import deploy_config_for, fix_size, fixed_size, is_static
+from .choosing import check_layers, deploy_config_for, fix_size, fixed_size, is_static
 from .export import Exported, export_onnx, quiet
 from .latency import latencies, runner
-from .metrics import build_loader, evaluate, scored
+from .metrics import build_loader, evaluate, needs_all, scored
 from .quantize import check_operators, training_set
 from .sdk import FILES, dump_sdk
 from .staging import staging
@@ -50,6 +50,7 @@ class Deployment:
         self.task = task_for(self.student.model)
         self.name, self.deploy_cfg = deploy_config_for(self.task, deploy_cfg)
         self.backend = get_backend(self.deploy_cfg).value
+        check_layers(self.student.model, self.backend)
         self.has_backend = get_backend_manager(self.backend).is_available()
         variants.check_backend(forms, self.backend, self.has_backend)
         self.forms, self.calibration_samples = forms, calibration_samples
@@ -57,6 +58,11 @@ class Deployment:
         if 'int8' in forms:
             self._check_training_set()
         self.metric = metric and input is None and scored(self.cfg)[1] is not None
+        if self.metric and samples and samples < len(build_loader(self.cfg).dataset) \
+                and needs_all(self.cfg):
+            self.metric = False
+            self.student.notes.append(f'no metric of {samples} samples: NuScenesMetric takes the '
+                                      'whole validation set')
 
     def _read_samples(self):
         """What is compared: samples as the data set gives them, after the size is settled."""
@@ -82,7 +88,7 @@ class Deployment:
                                                          self.samples or COMPARED))]
         for one in data:
             self._check_size(self.task.shape(self.student.model, one))
-        if not is_static(self.deploy_cfg):  # else a size that was traced in would not be seen
+        if self._takes_any_size():  # else a size that was traced in would not be seen
             data.append(self.task.cropped(data[0]))
         return data
 
@@ -106,8 +112,12 @@ class Deployment:
         if wanted is not None and size != wanted:
             raise ValueError(
                 f'an input is {size[0]} x {size[1]} (height x width) as the network gets it, and '
-                f'a static export takes {wanted[0]} x {wanted[1]} alone: take a deploy config '
-                f"whose name ends with -dynamic, or let the config's test pipeline resize")
+                f'a static export takes {wanted[0]} x {wanted[1]} alone: '
+                + 'take a deploy config whose name ends with -dynamic, or '
+                * ('dynamic' in self.task.shapes) + "let the config's test pipeline resize")
+
+    def _takes_any_size(self):
+        return 'dynamic' in self.task.shapes and not is_static(self.deploy_cfg)
 
     def run(self, out):
         """Export into the folder ``out``, compare, and write the report.
@@ -161,7 +171,7 @@ class Deployment:
         size = fixed_size(self.deploy_cfg)
         if size:
             return f'{size[0]} x {size[1]} (height x width), one sample at a time'
-        return 'any height and width, any number of samples' if 'dynamic' in self.task.shapes else \
+        return 'any height and width, any number of samples' if self._takes_any_size() else \
             'one sample at a time'
 
     def _size(self, path):
@@ -169,7 +179,7 @@ class Deployment:
         try:
             flops = self.task.flops(model, self.data[0], get_model_complexity_info)
         except Exception as error:  # mmengine counts what it can trace
-            flops = f'not counted ({type(error).__name__})'
+            flops = ' '.join(f'not counted ({type(error).__name__}: {error})'.split())
         return dict(file_bytes=os.path.getsize(path), flops=flops,
                     parameters=sum(p.numel() for p in self.student.model.parameters()))
 
@@ -178,7 +188,7 @@ class Deployment:
         results = [self.task.compare(self.student.model, exported, one) for one in self.data]
         checks = [dict(one._asdict(), ok=bool(one.ok)) for one in self.task.checks(results)]
         source = '--input' if self.input else 'the validation set'
-        if not is_static(self.deploy_cfg):
+        if self._takes_any_size():
             source += '; one of them cropped to another size'
         return dict(checks=checks, samples=len(results), source=source)
 

@@ -6,6 +6,8 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, set_random_seed
 
+from ..utils.configs import type_name
+
 
 def scored(cfg):
     """The loader and the evaluator of the validation set, as configs; of the test set where there
@@ -14,6 +16,13 @@ def scored(cfg):
         if cfg.get(f'{split}_dataloader') and cfg.get(f'{split}_evaluator'):
             return cfg[f'{split}_dataloader'], cfg[f'{split}_evaluator']
     return cfg.get('val_dataloader') or cfg.get('test_dataloader'), None
+
+
+def needs_all(cfg):
+    """Does the evaluator refuse a part of the validation set? nuScenes' own does."""
+    evaluators = scored(cfg)[1] or ()
+    evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
+    return any(type_name(one) == 'NuScenesMetric' for one in evaluators)
 
 
 def build_loader(cfg, samples=None):
@@ -58,6 +67,9 @@ def evaluate(model, cfg, samples=None, check=None):
 
     Returns:
         dict: name -> number.
+
+    Raises:
+        ValueError: The evaluator failed.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         loader = build_loader(cfg, samples)
@@ -70,6 +82,11 @@ def evaluate(model, cfg, samples=None, check=None):
             with torch.no_grad():
                 outputs = model._run_forward(ready, mode='predict')
             evaluator.process(data_samples=outputs, data_batch=batch)
-        metrics = evaluator.evaluate(len(loader.dataset))
+        try:
+            metrics = evaluator.evaluate(len(loader.dataset))
+        except Exception as error:  # NuScenesMetric: where no sample has a single box
+            raise ValueError(f"the config's evaluator failed on {type(model).__name__} "
+                             f'({type(error).__name__}: {error}); without the metric: --no-metric'
+                             ) from error
     return {key: float(value) for key, value in metrics.items()
             if isinstance(value, (int, float)) or getattr(value, 'size', 0) == 1}

@@ -57,15 +57,18 @@ def output_names(head):
             for level in range(levels_of(head))]
 
 
-@FUNCTION_REWRITER.register_rewriter(
-    'mmdet3d.models.detectors.single_stage_mono3d.SingleStageMono3DDetector.forward',
-    backend='onnxruntime')
 def mono3d__forward(self, inputs, **kwargs):
     """The image (1, 3, H, W) -> the maps of :func:`output_names`."""
     maps = self.bbox_head(self.extract_feat(dict(imgs=inputs)))
     there = branches_of(self.bbox_head).values()
     return tuple(level for branch, kept in zip(maps, there, strict=True) if kept
                  for level in branch)
+
+
+for _backend in Task3D.backends:
+    FUNCTION_REWRITER.register_rewriter(
+        'mmdet3d.models.detectors.single_stage_mono3d.SingleStageMono3DDetector.forward',
+        backend=_backend)(mono3d__forward)
 
 
 class MonoModel(mono_detection_model.MonoDetectionModel):
@@ -145,8 +148,10 @@ class Mono3D(Task3D):
     name = 'mono-detection'
     kinds = ('mmdet3d.SingleStageMono3DDetector',)
 
-    def fits(self, model):
-        return super().fits(model) and type(model.bbox_head).__name__ in BRANCHES
+    def obstacle(self, model):
+        head = type(model.bbox_head).__name__
+        return None if head in BRANCHES else \
+            f"its head is {head}, and an export is known of {', '.join(BRANCHES)}"
 
     def read(self, cfg, path):
         return load(cfg, path)

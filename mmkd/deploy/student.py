@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 
 from ..apis import fitting_weights, student_only
+from ..models.libraries import before_building
 from ..utils.configs import read_config
 
 
@@ -57,6 +58,7 @@ class Student:
         model_cfg = copy.deepcopy(cfg.model)
         model_cfg.pop('pretrained', None)
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+            before_building(model_cfg)
             self.model = MODELS.build(model_cfg)
         state, _ = fitting_weights(self.model, checkpoint, read)
         self.model.load_state_dict(state)

@@ -43,16 +43,21 @@ class Task:
     Attributes:
         name (str): Begins the names of its deploy configs: ``<name>_<backend>-<static|dynamic>``.
         kinds (tuple of str): Models that it exports, as ``library.Class``, with their subclasses.
+        backends (tuple of str): mmdeploy's names of those that run its graphs.
         shapes (tuple of str): The endings of its deploy configs, the default first; ``('',)`` where
             there is one shape only.
     """
     name = ''
     kinds = ()
+    backends = ('onnxruntime', 'openvino', 'tensorrt')
     shapes = ('static', 'dynamic')
 
     def fits(self, model):
         """Is this model (an nn.Module) one of the task's?"""
-        return not names_of(model).isdisjoint(self.kinds)
+        return not names_of(model).isdisjoint(self.kinds) and self.obstacle(model) is None
+
+    def obstacle(self, model):
+        """Why a model of the task's kinds cannot be exported, or None if it can."""
 
     def adapt(self, cfg, deploy_cfg):
         """Change ``cfg`` so that its pipelines give what a static export takes."""
@@ -129,9 +134,13 @@ def task_for(model):
     for task in TASKS.values():
         if task.fits(model):
             return task
+    name = f'{type(model).__module__}.{type(model).__name__}'
+    for task in TASKS.values():
+        if not names_of(model).isdisjoint(task.kinds) and task.obstacle(model):
+            raise ValueError(f'{name} cannot be exported: {task.obstacle(model)}')
     kinds = [kind for task in TASKS.values() for kind in task.kinds]
-    raise ValueError(f'{type(model).__module__}.{type(model).__name__} is of no family that can be '
-                     f"exported; those that can be: {', '.join(kinds)}, and their subclasses")
+    raise ValueError(f'{name} is of no family that can be exported; those that can be: '
+                     f"{', '.join(kinds)}, and their subclasses")
 
 
 def inputs_of(model, data):

@@ -29,7 +29,6 @@ from .tasks import register
 
 #: outputs of each level: mmdeploy's names, with the level's number
 MAPS = ('cls_score', 'bbox_pred', 'dir_cls_pred')
-BACKENDS = ('onnxruntime', 'openvino', 'tensorrt')
 #: channels of a task of a CenterHead, in the order in which mmdeploy puts them into ``bbox_pred``
 CENTER_BRANCHES = dict(reg=2, height=1, dim=3, vel=2)
 SCATTER = 'mmdet3d.models.middle_encoders.pillar_scatter.PointPillarsScatter.forward_batch'
@@ -43,7 +42,7 @@ def scatter_pillars(self, voxel_features, coors, batch_size=1):
     return canvas.view(1, self.ny, self.nx, self.in_channels).permute(0, 3, 1, 2)
 
 
-for _backend in BACKENDS:
+for _backend in Task3D.backends:
     FUNCTION_REWRITER.register_rewriter(SCATTER, backend=_backend)(scatter_pillars)
 
 
@@ -65,6 +64,21 @@ def center_maps(head, outputs):
     parts = outputs['bbox_pred0'].split(list(branches.values()) * len(head.num_classes), 1)
     maps = {name: torch.cat(parts[i::len(branches)], 1) for i, name in enumerate(branches)}
     return dict(maps, heatmap=outputs['cls_score0'], rot=outputs['dir_cls_pred0'])
+
+
+def fill_shapes(deploy_cfg, model):
+    """Write the inputs' shapes into a config for TensorRT that has none: up to as many pillars as
+    the model makes of a sample."""
+    layer = model.data_preprocessor.voxel_layer
+    pillars = layer.max_voxels
+    most = max(pillars) if isinstance(pillars, (list, tuple)) else pillars
+    encoder = model.get('pts_voxel_encoder') or model.voxel_encoder
+    rest = dict(voxels=[layer.max_num_points, encoder.in_channels], num_points=[], coors=[4])
+    for inputs in deploy_cfg.backend_config.get('model_inputs', ()):
+        for name, shapes in inputs.get('input_shapes', {}).items():
+            for key, count in dict(min_shape=1, opt_shape=most // 2, max_shape=most).items():
+                if shapes.get(key) is None:
+                    shapes[key] = [count, *rest[name]]
 
 
 class PillarDetectionModel(voxel_detection_model.VoxelDetectionModel):
@@ -116,6 +130,7 @@ class PillarDetection(voxel_detection.VoxelDetection):
     def __init__(self, model_cfg, deploy_cfg, device):
         super().__init__(model_cfg, deploy_cfg, device)
         name_outputs(deploy_cfg, output_names(model_cfg))
+        fill_shapes(deploy_cfg, model_cfg.model)
 
     def create_input(self, pcd, input_shape=None, data_preprocessor=None):
         """(batch, [voxels, num_points, coors]) of a file of points or a sample of a data set."""
@@ -147,10 +162,16 @@ class Voxels(Task3D):
     name = 'voxel-detection'
     kinds = ('mmdet3d.VoxelNet', 'mmdet3d.MVXFasterRCNN', 'mmdet3d.CenterPoint')
 
-    def fits(self, model):
+    def obstacle(self, model):
+        if getattr(model, 'img_backbone', None) is not None:
+            return 'it reads images, too, and the graph has points alone'
         encoder = getattr(model, 'middle_encoder', getattr(model, 'pts_middle_encoder', None))
-        # mmkd.BEVDet is a CenterPoint without one; sparse convolutions are in no ONNX
-        return super().fits(model) and isinstance(encoder, PointPillarsScatter)
+        if not isinstance(encoder, PointPillarsScatter):
+            return (f'its middle encoder is {type(encoder).__name__}, and that of pillars, '
+                    'PointPillarsScatter, is the only one; ONNX has no sparse convolutions')
+        kind = getattr(model.data_preprocessor, 'voxel_type', 'hard')
+        return None if kind == 'hard' else \
+            f'its voxels are of type {kind!r}, and the graph takes those of a fixed size (hard)'
 
     def read(self, cfg, path):
         return load(cfg, path)

@@ -17,6 +17,9 @@ def spread(model, data, finals, bias=-2., width=2., seed=0):
         seed (int): Of every choice.
     """
     random = torch.Generator().manual_seed(seed)
+    for name, layer in model.named_modules():
+        if name.endswith('conv_offset'):  # zero at first, which is no deformation
+            layer.weight.data.normal_(0, .05, generator=random)
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()

@@ -3,18 +3,20 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from mmdeploy.backend.onnxruntime.init_plugins import get_ops_path
 from mmengine.config import Config
 
 import mmkd.deploy  # noqa: F401
 from mmkd.deploy.camera_bev import bev_pool__sorted, bev_pool_index__cells
-from mmkd.deploy.tasks import inputs_of
+from mmkd.deploy.tasks import inputs_of, task_for
 from mmkd.ops import bev_pool, bev_pool_index
 from tests.deploy.detectors import DetectorPair
-from tests.models.bev.rigs import augmented, rig, tiny_item, tiny_model
+from tests.helpers import build
+from tests.models.bev.rigs import augmented, rig, tiny_fusion, tiny_item, tiny_model
 from tests.models.bev.test_bevdet import two_frames
 
 HEATMAPS = [f'pts_bbox_head.task_heads.{i}.heatmap.1' for i in range(2)]
-DEPTH_NET = dict(depth_net=dict(type='mmkd.DepthNet', mid_channels=8, dcn=False))
+DEPTH_NET = dict(depth_net=dict(type='mmkd.DepthNet', mid_channels=8))
 
 
 def config(frames=1, **view):
@@ -42,7 +44,9 @@ def items(frames=1):
 def test_boxes_are_those_of_pytorch(frames, view, tmp_path):
     pair = DetectorPair(config(frames, **view), 'bev-detection', tmp_path, items(frames), HEATMAPS)
     pair.assert_same(least=10)
-    session = onnxruntime.InferenceSession(pair.path)
+    options = onnxruntime.SessionOptions()
+    options.register_custom_ops_library(get_ops_path())  # for the deformable convolution
+    session = onnxruntime.InferenceSession(pair.path, options)
     names = [x.name for x in session.get_inputs()]
     assert names == ['imgs', 'img2lidar', 'camera_numbers'][:2 + ('depth_net' in view)]
     if view or frames == 2:
@@ -66,6 +70,11 @@ def test_boxes_are_those_of_pytorch(frames, view, tmp_path):
         reference = torch.cat([task[0][output.name] for task in wanted], 1)
         scale = reference.abs().max()
         assert (torch.from_numpy(value) - reference).abs().max() < 1e-4 * scale, output.name
+
+
+def test_a_fusion_is_refused():
+    with pytest.raises(ValueError, match='BEVFusion cannot be exported: it reads'):
+        task_for(build(tiny_fusion()))
 
 
 @pytest.mark.parametrize('rounding', ['floor', 'trunc'])

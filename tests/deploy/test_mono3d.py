@@ -47,7 +47,7 @@ def infos(folder, seed, size=(128, 224)):
     return str(path)
 
 
-def make(model, folder):
+def make(model, folder, **options):
     """(pair, samples) of a model's builder."""
     model = model()
     model.test_cfg.update(nms_pre=100, max_per_img=50)
@@ -55,7 +55,8 @@ def make(model, folder):
         dataset=dict(pipeline=PIPELINE, box_type_3d='Camera'))))
     items = [TASKS['mono-detection'].read(cfg, infos(folder, seed)) for seed in range(3)]
     return DetectorPair(cfg, 'mono-detection', folder, items,
-                        ['bbox_head.conv_cls', 'bbox_head.conv_centerness'], bias=0.), items
+                        ['bbox_head.conv_cls', 'bbox_head.conv_centerness'], bias=0.,
+                        **options), items
 
 
 @pytest.mark.parametrize('model', [fcos3d, pgd, deformable])

@@ -10,17 +10,20 @@ from mmdeploy.utils import (
 
 from mmkd.deploy.choosing import fix_size
 from mmkd.deploy.export import deploy_config_names, read_deploy_config
+from mmkd.deploy.voxels import fill_shapes
+from tests.detectors3d import centerpoint
 
 NAMES = [name for name in deploy_config_names() if '_tensorrt' in name]
 TASKS = {'segmentation': 'Segmentation', 'detection': 'ObjectDetection',
-         'instance-segmentation': 'ObjectDetection'}
+         'instance-segmentation': 'ObjectDetection', 'mono-detection': 'MonoDetection'}
+VOXELS = 'voxel-detection_tensorrt'
 
 
 def test_there_are_some():
-    assert {'segmentation_tensorrt-static', 'segmentation_tensorrt-dynamic'} <= set(NAMES)
+    assert {'segmentation_tensorrt-static', 'segmentation_tensorrt-dynamic', VOXELS} <= set(NAMES)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [name for name in NAMES if name != VOXELS])
 def test_task_and_sizes(name):
     cfg = read_deploy_config(name)
     assert get_backend(cfg).value == 'tensorrt'
@@ -36,3 +39,13 @@ def test_task_and_sizes(name):
         assert name.endswith('-dynamic') or low == high
     assert get_ir_config(cfg).get('input_shape') == (None if name.endswith('-dynamic')
                                                      else [256, 128])
+
+
+def test_pillars_take_the_models_shapes():
+    cfg = read_deploy_config(VOXELS)
+    assert get_task_type(cfg).value == 'VoxelDetection'
+    fill_shapes(cfg, centerpoint())  # 2000 pillars of 5 points with 5 numbers
+    shapes = get_model_inputs(cfg)[0]['input_shapes']
+    for name, rest in dict(voxels=[5, 5], num_points=[], coors=[4]).items():
+        assert [list(shapes[name][f'{kind}_shape']) for kind in ('min', 'opt', 'max')] == [
+            [1, *rest], [1000, *rest], [2000, *rest]]

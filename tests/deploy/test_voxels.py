@@ -1,15 +1,17 @@
 """Detectors of pillars: PointPillars with one level and two, CenterPoint with both kinds of NMS."""
 import copy
+import importlib.util
 import os
 
 import numpy as np
 import pytest
 import torch
+from mmdet3d.structures import Det3DDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from mmkd.deploy.metrics import seeded
-from mmkd.deploy.tasks import TASKS, predict
+from mmkd.deploy.tasks import TASKS, predict, task_for
+from tests.cli import ROOT
 from tests.deploy.detectors import DetectorPair
 from tests.detectors3d import RANGE, centerpoint, pointpillars
 from tests.helpers import build
@@ -65,13 +67,14 @@ MODELS = dict(pillars=(lambda: pointpillars(features=5), ANCHORS), levels=(level
               no_velocity=(without_velocity, CENTERS))
 
 
-def make(kind, folder):
+def make(kind, folder, **options):
     model, finals = MODELS[kind]
     cfg = config(model())
     files = [cloud(folder / f'{seed}.bin', seed, points)
              for seed, points in enumerate((1500, 400, 3000))]
     items = [TASKS['voxel-detection'].read(cfg, file) for file in files]
-    return DetectorPair(cfg, 'voxel-detection', folder, items, finals, bias=-1.), items
+    return DetectorPair(cfg, 'voxel-detection', folder, items, finals, bias=-1.,
+                        **options), items
 
 
 @pytest.mark.parametrize('kind', MODELS)
@@ -89,25 +92,34 @@ def test_boxes_are_those_of_pytorch(kind, tmp_path):
             assert torch.equal(found.pred_instances_3d.bboxes_3d.tensor, wanted.bboxes_3d.tensor)
 
 
-def test_sparse_convolutions_are_no_task_of_ours():
+@pytest.mark.parametrize('most', [(5, 2000), (2, 40)])
+def test_numpy_makes_the_same_pillars(most, tmp_path):
+    """docs/examples/run_onnx_pillars.py beside mmdet3d's own voxelization."""
+    spec = importlib.util.spec_from_file_location(
+        'pillars', os.path.join(ROOT, 'docs', 'examples', 'run_onnx_pillars.py'))
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    points, each = (torch.from_numpy(np.fromfile(cloud(tmp_path / 'a.bin', 0), np.float32))
+                    .view(-1, 5), [1., 1., 4.])
+    model = centerpoint()
+    model.data_preprocessor.voxel_layer.update(max_num_points=most[0],
+                                               max_voxels=(most[1], most[1]))
+    preprocessor = build(model).data_preprocessor
+    wanted = preprocessor(dict(inputs=dict(points=[points]), data_samples=[Det3DDataSample()]),
+                          False)['inputs']['voxels']
+    got = example.pillars(points.numpy(), RANGE, each, *most)
+    assert list(got) == ['voxels', 'num_points', 'coors']
+    for name, value in got.items():
+        assert np.array_equal(value, wanted[name].numpy()), name
+
+
+@pytest.mark.parametrize('change, words', [
+    (lambda model: setattr(model, 'pts_middle_encoder', torch.nn.Identity()), 'is Identity, and'),
+    (lambda model: setattr(model.data_preprocessor, 'voxel_type', 'dynamic'), "type 'dynamic'"),
+    (lambda model: setattr(model, 'pts_middle_encoder', None), 'is NoneType, and')])
+def test_other_voxels_are_refused_with_the_reason(change, words):
     model = build(centerpoint())
-    task = TASKS['voxel-detection']
-    assert task.fits(model)
-    model.pts_middle_encoder = torch.nn.Identity()
-    assert not task.fits(model)
-
-
-def test_both_models_are_evaluated_on_the_same_draws():
-    drawn = torch.utils.data.DataLoader(Drawn(), batch_size=1)
-    first, second = (torch.cat(list(seeded(drawn))) for _ in range(2))
-    assert torch.equal(first, second) and len(set(first.tolist())) == 5
-
-
-class Drawn(torch.utils.data.Dataset):
-    """A pipeline with chance in it, as mmdet3d's choice of sweeps."""
-
-    def __len__(self):
-        return 5
-
-    def __getitem__(self, index):
-        return float(np.random.rand())
+    assert task_for(model) is TASKS['voxel-detection']
+    change(model)
+    with pytest.raises(ValueError, match=f'CenterPoint cannot be exported: its.*{words}'):
+        task_for(model)

@@ -6,12 +6,15 @@ import importlib.util
 import pytest
 import torch
 from mmcv.ops import SparseConv2d
+from mmdet3d.evaluation.metrics import nuscenes_metric
 from mmengine.registry import DefaultScope
+from nuscenes.utils.data_classes import Box as NuScenesBox
+from pyquaternion import Quaternion
 
 from mmkd.models.libraries import before_building, mmdet3d_cpu
 from mmkd.models.libraries.mmdet3d_inputs import input_channels
 from mmkd.models.teacher import build_model, fit_weights, read_weights
-from tests.detectors3d import RANGE, bev_batch, bev_distiller, pointpillars
+from tests.detectors3d import RANGE, bev_batch, bev_distiller, fcos3d, pointpillars
 from tests.helpers import build, tiny_segmentor
 
 needs_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='here is CUDA: nothing is changed')
@@ -143,3 +146,19 @@ def test_nothing_is_changed_where_there_is_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(mmdet3d_cpu, 'replace_mmcv_ops', None)  # it would fail
     mmdet3d_cpu.work_without_gpu.__wrapped__()
+
+
+@needs_cpu
+def test_boxes_of_single_images_stay_on_the_cpu():
+    """NuScenesMetric merges those of a frame's six cameras, for which it calls ``Tensor.cuda``."""
+    before_building(fcos3d())
+    box = NuScenesBox([1., 2., 3.], [4., 5., 6.], Quaternion(), label=2, score=.7,
+                      velocity=(.5, 0., .25))
+    boxes, scores, labels = nuscenes_metric.nusc_box_to_cam_box3d([box])
+    assert boxes.tensor.device.type == 'cpu' and labels.tolist() == [2]
+    torch.testing.assert_close(boxes.gravity_center, torch.tensor([[1., 2., 3.]]))
+    assert scores.shape == (1, 11) and abs(float(scores[0, 2]) - .7) < 1e-6
+    empty, _, _ = nuscenes_metric.nusc_box_to_cam_box3d([])
+    assert len(empty) == 0
+    with pytest.raises((AssertionError, RuntimeError)):  # elsewhere it is as it was
+        torch.ones(1).cuda()
