@@ -5,7 +5,6 @@ import os
 import torch
 from mmdeploy.backend.base import get_backend_manager
 from mmdeploy.utils import get_backend
-from mmengine.analysis import get_model_complexity_info
 
 from ..apis import check_datasets
 from . import report as reporting
@@ -18,7 +17,7 @@ from .quantize import check_operators, training_set
 from .sdk import FILES, dump_sdk
 from .staging import staging
 from .student import Student
-from .tasks import task_for
+from .tasks import count_flops, task_for
 
 #: samples that are compared where the user gives no number
 COMPARED = 16
@@ -175,12 +174,8 @@ class Deployment:
             'one sample at a time'
 
     def _size(self, path):
-        model = copy.deepcopy(self.student.model)
-        try:
-            flops = self.task.flops(model, self.data[0], get_model_complexity_info)
-        except Exception as error:  # mmengine counts what it can trace
-            flops = ' '.join(f'not counted ({type(error).__name__}: {error})'.split())
-        return dict(file_bytes=os.path.getsize(path), flops=flops,
+        return dict(file_bytes=os.path.getsize(path),
+                    flops=count_flops(self.student.model, self.data[0]),
                     parameters=sum(p.numel() for p in self.student.model.parameters()))
 
     def _compare(self, exported):

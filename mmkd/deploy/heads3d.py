@@ -6,7 +6,6 @@ from mmdet3d.structures import get_box_type
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
-from torch.utils.flop_counter import FlopCounterMode
 
 from . import boxes
 from .tasks import Task, predict
@@ -129,9 +128,3 @@ class Task3D(Task):
 
     def checks(self, results):
         return boxes.checks(results, 'largest difference of a box', DISTANCE)
-
-    def flops(self, model, data, count):
-        # mmengine's traces a model with one tensor as its input; this counts in a prediction
-        with FlopCounterMode(display=False) as counter:
-            predict(model, data)
-        return counter.get_total_flops() // 2

@@ -36,8 +36,7 @@ def markdown(report):
     rows = [('input', report['input']), ('file', f"{', '.join(report['files'])}: "
                                                  f"{size['file_bytes'] / 1e6:.2f} MB"),
             ('parameters', f"{size['parameters']:,}"),
-            ('FLOPs', size['flops'] if isinstance(size['flops'], str)
-             else f"{size['flops'] / 1e9:.3f} G")]
+            ('FLOPs', f"{size['flops'] / 1e9:.3f} G")]
     lines += table(('', ''), rows) + ['', '## PyTorch and the export beside each other', '']
     if parity is None:
         lines += [f"Not compared: {report['backend']} is not installed here, so that nobody has "

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
+from torch.utils.flop_counter import FlopCounterMode
 
 #: name -> Task
 TASKS = {}
@@ -90,15 +91,6 @@ class Task:
         """(height, width) of the network's input for a sample; None where it is no image."""
         return self.size_of(inputs_of(pytorch, data)['inputs'])
 
-    def flops(self, model, data, count):
-        """Floating-point operations (multiply-add: one) of the network for one sample.
-
-        Args:
-            count (callable): mmengine's ``get_model_complexity_info``.
-        """
-        return count(model, inputs=(inputs_of(model, data)['inputs'],), show_table=False,
-                     show_arch=False)['flops']
-
     def compare(self, pytorch, exported, data):
         """The numbers of one sample, by name.
 
@@ -146,6 +138,14 @@ def task_for(model):
 def inputs_of(model, data):
     """A batch of the one sample as ``model`` gets it in evaluation, preprocessed; a copy."""
     return model.data_preprocessor(pseudo_collate([copy.deepcopy(data)]), False)
+
+
+def count_flops(model, data):
+    """Multiplications, with their additions, of the convolutions and matrix products in PyTorch's
+    prediction of one sample; those of deformable convolutions are not counted."""
+    with FlopCounterMode(display=False) as counter:
+        predict(model, data)
+    return counter.get_total_flops() // 2
 
 
 def predict(model, data):

@@ -9,6 +9,7 @@ from mmengine.registry import DATASETS, METRICS
 from mmengine.structures import BaseDataElement
 
 from mmkd.deploy.metrics import evaluate, needs_all, seeded
+from mmkd.deploy.tasks import count_flops
 
 
 @DATASETS.register_module()
@@ -55,6 +56,19 @@ def test_both_models_are_evaluated_on_the_same_draws():
 def test_an_evaluator_that_fails_says_what_to_do():
     with pytest.raises(ValueError, match="evaluator failed on Predicts.*Invalid box.*--no-metric"):
         evaluate(Predicts(), config(type='Broken'))
+
+
+def test_flops_are_multiplications_of_a_prediction():
+    class Two(Predicts):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.linear = torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Linear(8, 5)
+
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            return self.linear(self.conv(torch.stack(inputs)))
+
+    data = dict(inputs=torch.zeros(3, 6, 8), data_samples=BaseDataElement())
+    assert count_flops(Two(), data) == 4 * 27 * 48 + 4 * 6 * 8 * 5
 
 
 def test_nuscenes_takes_the_whole_set():
