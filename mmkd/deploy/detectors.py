@@ -153,7 +153,10 @@ def rpn_head__predict_by_feat(self, cls_scores, bbox_preds, score_factors=None,
     found = []
     for level, (cls, reg, priors) in enumerate(
             zip(cls_scores, bbox_preds, priors_of(self, cls_scores), strict=True)):
-        scores, place, _ = best_pairs(probabilities(self, cls)[..., :1], cfg.get('nms_pre', -1))
+        # ONNX Runtime's Sigmoid is 0 below -18: of small images such proposals are used, too
+        scores = 1 / (1 + (-rows(cls, 1)).exp()) if self.use_sigmoid_cls else \
+            probabilities(self, cls)[..., :1]
+        scores, place, _ = best_pairs(scores, cfg.get('nms_pre', -1))
         found.append((take(rows(reg, 4), place), priors[place], scores,
                       torch.full_like(place, level)))
     reg, priors, scores, levels = (torch.cat(part, 1) for part in zip(*found, strict=True))

@@ -2,15 +2,12 @@
 have learned it, since a metric of zero says nothing."""
 import copy
 
-import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS, DefaultScope
 
 from mmkd.datasets.drawn import write_coco, write_nuscenes
+from tests.deploy.trained import learn
 from tests.detectors import small_detector
 from tests.detectors3d import centerpoint, fcos3d
-from tests.helpers import build
 from tests.models.bev.rigs import CLASSES, SIZE, tiny_model
 
 CAMERAS = ['CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_FRONT_LEFT', 'CAM_BACK', 'CAM_BACK_LEFT',
@@ -103,26 +100,14 @@ def mono_config(data):
         pack='Pack3DDetInputs', load_type='mv_image_based', use_valid_flag=True)
 
 
-def write_project(folder, config, iterations, seed=0, rate=1e-2):
-    """``model.py`` and ``model.pth``: a model that has learned the validation set."""
+def write_project(folder, config, rate, iterations=60):
+    """``model.py`` and ``model.pth``: a model that has learned the validation set.
+
+    A high ``rate`` of learning leaves the RPN of a Mask R-CNN with dead features, and so with
+    scores that are equal to the bit: which of two such proposals survives is nobody's to say.
+    """
     cfg = Config(copy.deepcopy(config))
-    learn = cfg.pop('learn')
+    pipeline = cfg.pop('learn')
     cfg.dump(folder / 'model.py')
-    dataset = dict(cfg.val_dataloader.dataset, pipeline=learn, test_mode=False)
-    model = build(cfg.model, seed).train()
-    for layer in model.modules():
-        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
-            layer.momentum = .2  # mmdet3d's .01 would still be its start
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        dataset = DATASETS.build(dataset)
-        batch = pseudo_collate([dataset[i] for i in range(len(dataset))])
-        optimizer = torch.optim.Adam(model.parameters(), rate)
-        for _ in range(iterations):
-            inputs = model.data_preprocessor(copy.deepcopy(batch), True)
-            loss, log = model.parse_losses(model(**inputs, mode='loss'))
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 10.)
-            optimizer.step()
-    torch.save(dict(state_dict=model.state_dict()), folder / 'model.pth')
-    return log
+    learn(cfg, dict(cfg.val_dataloader.dataset, pipeline=pipeline, test_mode=False), iterations,
+          folder / 'model.pth', rate=rate)

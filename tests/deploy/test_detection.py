@@ -43,15 +43,20 @@ def make(kind, folder, scales, keep_ratio=True, **options):
     task = TASKS[task_of(kind)]
     items = [task.read(config(kind, scale, keep_ratio), file)
              for scale in scales for file in files]
-    bias = 0. if kind in ('faster', 'mask') else -3.
+    options.setdefault('bias', 0. if kind in ('faster', 'mask') else -3.)
     cfg = config(kind, scales[0], keep_ratio)
-    return DetectorPair(cfg, task.name, folder, items, FINALS[kind], bias=bias, **options)
+    return DetectorPair(cfg, task.name, folder, items, FINALS[kind], **options)
 
 
 @pytest.mark.parametrize('kind', FINALS)
 def test_boxes_are_those_of_pytorch_for_any_size(kind, tmp_path):
     make(kind, tmp_path, [(200, 144), (320, 200)],
          ending='_onnxruntime-dynamic').assert_same()
+
+
+def test_proposals_of_tiny_scores_are_used_too(tmp_path):
+    """ONNX Runtime's Sigmoid is 0 below -18, and PyTorch's is not."""
+    make('faster', tmp_path, [(200, 144)], ending='_onnxruntime-dynamic', bias=-25.).assert_same()
 
 
 def test_a_static_export_has_one_size(tmp_path):

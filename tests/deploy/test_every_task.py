@@ -9,14 +9,14 @@ from mmkd.deploy.tasks import TASKS
 from tests.deploy import projects
 
 NUSCENES = 'NuScenes metric/pred_instances_3d_NuScenes/mAP'
-#: task -> (config of the data's root, iterations to learn the data, the data set's main metric)
+#: task -> (config of the data's root, rate of learning it, the data set's main metric)
 LEARNED = {
-    'detection': (lambda data: projects.coco_config(data, 'gfl'), 60, 'coco/bbox_mAP'),
+    'detection': (lambda data: projects.coco_config(data, 'gfl'), 3e-3, 'coco/bbox_mAP'),
     'instance-segmentation': (
-        lambda data: projects.coco_config(data, 'mask'), 60, 'coco/segm_mAP'),
-    'voxel-detection': (projects.voxel_config, 40, NUSCENES),
-    'mono-detection': (projects.mono_config, 60, NUSCENES),
-    'bev-detection': (projects.bev_config, 60, NUSCENES)}
+        lambda data: projects.coco_config(data, 'mask'), 2e-3, 'coco/segm_mAP'),
+    'voxel-detection': (projects.voxel_config, 1e-2, NUSCENES),
+    'mono-detection': (projects.mono_config, 1e-2, NUSCENES),
+    'bev-detection': (projects.bev_config, 1e-2, NUSCENES)}
 
 
 @pytest.fixture(scope='module')
@@ -36,9 +36,9 @@ def run(folder, **options):
 
 @pytest.mark.parametrize('task', LEARNED)
 def test_boxes_and_metric_are_those_of_pytorch(task, request, tmp_path):
-    config, iterations, main = LEARNED[task]
+    config, rate, main = LEARNED[task]
     data = request.getfixturevalue('coco' if main.startswith('coco') else 'nuscenes')
-    projects.write_project(tmp_path, config(data), iterations)
+    projects.write_project(tmp_path, config(data), rate=rate)
     run(tmp_path)
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert report['deploy_config'].startswith(f'{task}_onnxruntime')

@@ -3,6 +3,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmkd.datasets.drawn import write_cityscapes
 from tests.cli import CLASSES, CONFIG
@@ -12,7 +13,7 @@ from tests.helpers import build, tiny_segmentor
 PICTURES = 6
 
 
-def learn(cfg, dataset, iterations, weights):
+def learn(cfg, dataset, iterations, weights, rate=2e-3):
     """Train the model of a config on a whole data set at once; writes its weights to a file.
 
     Args:
@@ -20,12 +21,16 @@ def learn(cfg, dataset, iterations, weights):
         dataset (dict): Without augmentation.
         iterations (int): Steps of Adam.
         weights (Path): The file.
+        rate (float): The steps' size.
     """
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset = DATASETS.build(dataset)
     samples = [dataset[i] for i in range(len(dataset))]
     network = build(cfg.model).train()
-    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    for layer in network.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.momentum = .1  # mmdet3d's .01 would leave the statistics where they began
+    optimizer = torch.optim.Adam(network.parameters(), rate)
     for _ in range(iterations):
         batch = network.data_preprocessor(pseudo_collate(samples), True)
         loss, _ = network.parse_losses(network.loss(batch['inputs'], batch['data_samples']))
