@@ -39,4 +39,4 @@ def test_pspnet_is_exact(tmp_path, shape):
     for size in [(72, 104)] + [(88, 136), (41, 67)] * (shape == 'dynamic'):
         data = task.read(cfg, draw(tmp_path / 'b.png', size))
         got = task.compare(pair.pytorch, pair.exported, data)
-        assert got['logits'] < 1e-6 and got['equal'] >= 0.999 * got['pixels'], (size, got)
+        assert got['logits'] < 1e-5 and got['equal'] >= 0.999 * got['pixels'], (size, got)
