@@ -1,6 +1,5 @@
 """mmdeploy's task of the camera detectors, and what runs their graphs: see :mod:`.camera_bev`."""
 import os.path as osp
-from copy import deepcopy
 
 import mmengine
 import torch
@@ -8,18 +7,18 @@ from aenum import extend_enum
 from mmdeploy.codebase.base import BaseBackendModel, BaseTask
 from mmdeploy.codebase.mmdet3d.deploy.mmdet3d import MMDET3D_TASK
 from mmdeploy.utils import Task as MMDeployTask
-from mmdeploy.utils import get_backend, get_ir_config
+from mmdeploy.utils import get_ir_config
 
 from ..models.bev.fusion import BEVFusion
 from .camera_bev import BRANCHES, graph_inputs
 from .heads3d import (
     Task3D,
-    as_batch,
+    build_backend_model,
     build_head,
     find_picture,
-    is_item,
     name_outputs,
     put_predictions,
+    read_batch,
     run_pipeline,
     split_tasks,
 )
@@ -91,11 +90,7 @@ class BEVDetection(BaseTask):
 
     def build_backend_model(self, model_files=None, **kwargs):
         """The exported model."""
-        preprocessor = deepcopy(self.model_cfg.model.get('data_preprocessor') or {})
-        preprocessor.setdefault('type', 'mmdet3d.Det3DDataPreprocessor')
-        model = BEVDetectionModel(get_backend(self.deploy_cfg), model_files, self.device,
-                                  self.model_cfg, self.deploy_cfg, preprocessor)
-        return model.to(self.device).eval()
+        return build_backend_model(BEVDetectionModel, self, model_files)
 
     def create_input(self, imgs, input_shape=None, data_preprocessor=None):
         """(batch, tensors of the graph) of a sample.
@@ -106,8 +101,7 @@ class BEVDetection(BaseTask):
             input_shape: Not used: the pipeline decides.
             data_preprocessor (nn.Module): The student's.
         """
-        item = imgs if is_item(imgs) else load(self.model_cfg, imgs)
-        batch = as_batch(item, data_preprocessor)
+        batch = read_batch(imgs, load, self.model_cfg, data_preprocessor)
         metas = [sample.metainfo for sample in batch['data_samples']]
         return batch, graph_inputs(batch['inputs']['imgs'], metas, self.with_numbers)
 
@@ -136,7 +130,6 @@ def load(cfg, path):
 
     Its pictures lie beside the file, or where the config's data set has them.
     """
-    path = path[0] if isinstance(path, (list, tuple)) else path
     info = mmengine.load(path)['data_list'][0]
     for name, camera in info['images'].items():
         camera['img_path'] = find_picture(cfg, path, name, camera)

@@ -57,8 +57,8 @@ class Deployment:
         if 'int8' in forms:
             self._check_training_set()
         self.metric = metric and input is None and scored(self.cfg)[1] is not None
-        if self.metric and samples and samples < len(build_loader(self.cfg).dataset) \
-                and needs_all(self.cfg):
+        if self.metric and samples and needs_all(self.cfg) \
+                and samples < len(build_loader(self.cfg).dataset):
             self.metric = False
             self.student.notes.append(f'no metric of {samples} samples: NuScenesMetric takes the '
                                       'whole validation set')

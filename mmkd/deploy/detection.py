@@ -1,9 +1,8 @@
 """Detectors and instance segmentors of mmdet as tasks of ``tools/deploy.py``."""
 from mmdeploy.codebase.mmdet.deploy.object_detection import process_model_config
-from mmdeploy.utils import get_input_shape
 
 from . import boxes
-from .tasks import Check, Task, names_of, predict, register
+from .tasks import Check, Task, fix_pictures, names_of, predict, register
 
 #: largest 1 - IoU of the same box
 DISTANCE = .01
@@ -23,14 +22,8 @@ class Detection(Task):
             and not any(name.startswith('mmdet3d.') for name in names)
 
     def adapt(self, cfg, deploy_cfg):
-        shape = get_input_shape(deploy_cfg)
-        if shape is None:
-            return
-        cfg.test_pipeline = process_model_config(cfg, [''], shape).test_pipeline
-        for loader in ('val_dataloader', 'test_dataloader'):
-            for step in cfg[loader].dataset.pipeline if cfg.get(loader) else ():
-                if str(step['type']).endswith('Resize'):
-                    step.update(scale=tuple(shape), keep_ratio=False)
+        fix_pictures(cfg, deploy_cfg, process_model_config,
+                     lambda kind: kind.endswith('Resize'))
 
     def compare(self, pytorch, exported, data):
         wanted, got = (predict(model, data).pred_instances for model in (pytorch, exported.backend))

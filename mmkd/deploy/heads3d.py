@@ -2,6 +2,7 @@
 import os.path as osp
 from copy import deepcopy
 
+from mmdeploy.utils import get_backend
 from mmdet3d.structures import get_box_type
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
@@ -65,11 +66,6 @@ def put_predictions(samples, found, flat=None):
     return samples
 
 
-def is_item(data):
-    """Is it what a test pipeline gives of a sample?"""
-    return isinstance(data, dict) and {'inputs', 'data_samples'} <= data.keys()
-
-
 def run_pipeline(cfg, info):
     """What the test pipeline of a config gives of a sample's info."""
     dataset = cfg.test_dataloader.dataset
@@ -95,9 +91,35 @@ def find_picture(cfg, infos, name, camera):
     return next(filter(osp.isfile, found), found[0])
 
 
-def as_batch(item, preprocessor):
-    """A preprocessed batch of one item of a data set."""
-    return preprocessor(pseudo_collate([deepcopy(item)]), False)
+def read_batch(given, load, cfg, preprocessor):
+    """A preprocessed batch of one sample.
+
+    Args:
+        given: What mmdeploy's ``create_input`` takes: what the test pipeline gives of a sample, or
+            a file, or a list of one.
+        load (callable): Reads a file: ``load(cfg, path)``.
+        cfg (Config): The student's.
+        preprocessor (nn.Module): The student's.
+    """
+    if not (isinstance(given, dict) and {'inputs', 'data_samples'} <= given.keys()):
+        given = load(cfg, given[0] if isinstance(given, (list, tuple)) else given)
+    return preprocessor(pseudo_collate([deepcopy(given)]), False)
+
+
+def build_backend_model(cls, processor, files):
+    """The exported model.
+
+    Args:
+        cls (type): Of mmdeploy's backend models.
+        processor (BaseTask): mmdeploy's task processor.
+        files (list[str]): What the backend runs.
+    """
+    preprocessor = deepcopy(processor.model_cfg.model.get('data_preprocessor') or {})
+    preprocessor.setdefault('type', 'mmdet3d.Det3DDataPreprocessor')
+    model = cls(backend=get_backend(processor.deploy_cfg), backend_files=files,
+                device=processor.device, model_cfg=processor.model_cfg,
+                deploy_cfg=processor.deploy_cfg, data_preprocessor=preprocessor)
+    return model.to(processor.device).eval()
 
 
 def name_outputs(deploy_cfg, outputs, inputs=None):

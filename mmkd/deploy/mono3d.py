@@ -12,12 +12,12 @@ from mmdeploy.utils import Task as MMDeployTask
 
 from .heads3d import (
     Task3D,
-    as_batch,
+    build_backend_model,
     build_head,
     find_picture,
-    is_item,
     name_outputs,
     put_predictions,
+    read_batch,
     run_pipeline,
 )
 from .tasks import register
@@ -114,19 +114,12 @@ class MonoDetection(mono_detection.MonoDetection):
 
     def create_input(self, pcd, input_shape=None, data_preprocessor=None):
         """(batch, image) of a file of infos, see :func:`load`, or a sample of a data set."""
-        item = pcd if is_item(pcd) else load(self.model_cfg, pcd)
-        batch = as_batch(item, data_preprocessor)
+        batch = read_batch(pcd, load, self.model_cfg, data_preprocessor)
         return batch, batch['inputs']['imgs']
 
     def build_backend_model(self, model_files=None, **kwargs):
         """The exported model."""
-        preprocessor = dict(self.model_cfg.model.get('data_preprocessor') or {})
-        preprocessor.setdefault('type', 'mmdet3d.Det3DDataPreprocessor')
-        model = MonoModel(
-            backend=mono_detection_model.get_backend(self.deploy_cfg), backend_files=model_files,
-            device=self.device, model_cfg=self.model_cfg, deploy_cfg=self.deploy_cfg,
-            data_preprocessor=preprocessor)
-        return model.to(self.device).eval()
+        return build_backend_model(MonoModel, self, model_files)
 
 
 def load(cfg, path):
@@ -135,7 +128,6 @@ def load(cfg, path):
     Of its front camera (CAM_FRONT, CAM2), or of the first one; its picture lies beside the file, or
     where the config's data set has it.
     """
-    path = path[0] if isinstance(path, (list, tuple)) else path
     images = mmengine.load(path)['data_list'][0]['images']
     name = next((name for name in ('CAM_FRONT', 'CAM2') if name in images), next(iter(images)))
     camera = dict(images[name], img_path=find_picture(cfg, path, name, images[name]))

@@ -2,9 +2,8 @@
 import onnx
 import torch
 from mmdeploy.codebase.mmseg.deploy.segmentation import process_model_config
-from mmdeploy.utils import get_input_shape
 
-from .tasks import Check, Task, inputs_of, register
+from .tasks import Check, Task, fix_pictures, inputs_of, register
 
 #: name of the extra output in the copy of the file that shows it
 LOGITS = 'logits'
@@ -17,15 +16,7 @@ class Segmentation(Task):
     kinds = ('mmseg.EncoderDecoder',)
 
     def adapt(self, cfg, deploy_cfg):
-        shape = get_input_shape(deploy_cfg)
-        if shape is None:
-            return
-        cfg.test_pipeline = process_model_config(cfg, [''], shape).test_pipeline
-        for loader in ('val_dataloader', 'test_dataloader'):
-            # mmdeploy's way, and the annotations that evaluation needs.
-            for step in cfg[loader].dataset.pipeline if cfg.get(loader) else ():
-                if step['type'] == 'Resize':
-                    step.update(scale=tuple(shape), keep_ratio=False)
+        fix_pictures(cfg, deploy_cfg, process_model_config, lambda kind: kind == 'Resize')
 
     def compare(self, pytorch, exported, data):
         inputs = inputs_of(pytorch, data)['inputs']

@@ -6,6 +6,7 @@ import copy
 from typing import NamedTuple
 
 import torch
+from mmdeploy.utils import get_input_shape
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from torch.utils.flop_counter import FlopCounterMode
@@ -104,6 +105,26 @@ class Task:
     def checks(self, results):
         """The :class:`Check`\\ s of all samples' numbers (a list of what :meth:`compare` gave)."""
         raise NotImplementedError
+
+
+def fix_pictures(cfg, deploy_cfg, process_model_config, resizes):
+    """Let the test pipelines of ``cfg`` resize to the size of a static export, if it is one.
+
+    Args:
+        cfg (Config): The student's; changed in place.
+        deploy_cfg (Config): With the size.
+        process_model_config (callable): mmdeploy's, of the student's library.
+        resizes (callable): Does a transform of this type (a str) resize pictures?
+    """
+    shape = get_input_shape(deploy_cfg)
+    if shape is None:
+        return
+    cfg.test_pipeline = process_model_config(cfg, [''], shape).test_pipeline
+    for loader in ('val_dataloader', 'test_dataloader'):
+        # mmdeploy's way, and the annotations that evaluation needs.
+        for step in cfg[loader].dataset.pipeline if cfg.get(loader) else ():
+            if resizes(str(step['type'])):
+                step.update(scale=tuple(shape), keep_ratio=False)
 
 
 def register(cls):

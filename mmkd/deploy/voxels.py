@@ -16,11 +16,11 @@ from mmdet3d.models.middle_encoders import PointPillarsScatter
 
 from .heads3d import (
     Task3D,
-    as_batch,
+    build_backend_model,
     build_head,
-    is_item,
     name_outputs,
     put_predictions,
+    read_batch,
     run_pipeline,
     split_tasks,
 )
@@ -134,25 +134,17 @@ class PillarDetection(voxel_detection.VoxelDetection):
 
     def create_input(self, pcd, input_shape=None, data_preprocessor=None):
         """(batch, [voxels, num_points, coors]) of a file of points or a sample of a data set."""
-        item = pcd if is_item(pcd) else load(self.model_cfg, pcd)
-        batch = as_batch(item, data_preprocessor)
+        batch = read_batch(pcd, load, self.model_cfg, data_preprocessor)
         voxels = batch['inputs']['voxels']
         return batch, [voxels[name] for name in ('voxels', 'num_points', 'coors')]
 
     def build_backend_model(self, model_files=None, **kwargs):
         """The exported model."""
-        preprocessor = dict(self.model_cfg.model.get('data_preprocessor') or {})
-        preprocessor.setdefault('type', 'mmdet3d.Det3DDataPreprocessor')
-        model = PillarDetectionModel(
-            backend=voxel_detection_model.get_backend(self.deploy_cfg), backend_files=model_files,
-            device=self.device, model_cfg=self.model_cfg, deploy_cfg=self.deploy_cfg,
-            data_preprocessor=preprocessor)
-        return model.to(self.device).eval()
+        return build_backend_model(PillarDetectionModel, self, model_files)
 
 
 def load(cfg, path):
     """What the test pipeline gives of a file of points."""
-    path = path[0] if isinstance(path, (list, tuple)) else path
     return run_pipeline(cfg, dict(lidar_points=dict(lidar_path=path), timestamp=1))
 
 

@@ -51,6 +51,25 @@ def wait_for(log, pattern, process, seconds=240):
     raise AssertionError(f'{pattern!r} did not come: {log.read_text()[-3000:]}')
 
 
+def train_and_kill(folder, config, slow, begun, rest):
+    """Train into ``folder/killed``, and kill -9.
+
+    Args:
+        slow (str): Seconds of each iteration, for the hook of :data:`SLOW`.
+        begun (callable): Waits for what is to be there: ``begun(log, process)``.
+        rest (float): Seconds after that.
+    """
+    log = folder / 'killed.log'
+    with log.open('w') as out:
+        process = subprocess.Popen(
+            command('train.py', config, '--work-dir', 'killed'), cwd=folder, stdout=out,
+            stderr=subprocess.STDOUT, env=environment(SLOW=slow, PYTHONPATH=str(folder)))
+        begun(log, process)
+        time.sleep(rest)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+
+
 @pytest.mark.slow
 def test_kill_and_resume_ends_in_the_same_weights(tmp_path):
     project = write_project(tmp_path)
@@ -59,16 +78,9 @@ def test_kill_and_resume_ends_in_the_same_weights(tmp_path):
     there = dict(cwd=project, PYTHONPATH=str(project))
     run('train.py', 'run.py', '--work-dir', 'straight', **there)
 
-    log = project / 'killed.log'
-    with log.open('w') as out:
-        process = subprocess.Popen(
-            command('train.py', 'run.py', '--work-dir', 'killed'), cwd=project, stdout=out,
-            stderr=subprocess.STDOUT, env=environment(SLOW='1.5', PYTHONPATH=str(project)))
-        # The checkpoint is of iteration 4, the validation after 5; 6 has begun.
-        wait_for(log, r'Iter\(val\) \[2/2\]', process)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+    # The checkpoint is of iteration 4, the validation after 5; 6 has begun.
+    train_and_kill(project, 'run.py', '1.5', lambda log, process: wait_for(
+        log, r'Iter\(val\) \[2/2\]', process), 0.3)
     assert (project / 'killed' / 'iter_4.pth').is_file()
     assert not (project / 'killed' / 'iter_8.pth').exists()
     done = run('train.py', 'run.py', '--work-dir', 'killed', '--resume', **there)

@@ -5,6 +5,13 @@ import math
 import numpy as np
 
 
+def with_a_wrong_value(arrays, array):
+    """The arrays, the largest value of one of them changed by a thousandth."""
+    changed = np.array(arrays[array], order='C')
+    changed.reshape(-1)[np.abs(changed).argmax()] *= 1.001
+    return {**arrays, array: changed}
+
+
 def write_bare(folder, name, args, arrays, dtype=np.float32):
     """Writes NAME.json and NAME.npz, all floats in ``dtype``; returns the json's path."""
     arrays = {key: np.asarray(value) for key, value in arrays.items()}

@@ -4,7 +4,7 @@ import pytest
 
 from tests.golden import handmade_bev as made
 from tests.golden.files import CaseError
-from tests.golden.handmade_3d import write_bare
+from tests.golden.handmade_3d import with_a_wrong_value, write_bare
 from tests.golden.replay import replay
 
 
@@ -54,9 +54,7 @@ def test_case_replays(tmp_path, name, dtype):
     and np.abs(value).max() > 0])
 def test_a_wrong_value_fails(tmp_path, name, array):
     args, arrays = CASES[name]()
-    arrays[array] = np.array(arrays[array])
-    flat = arrays[array].reshape(-1)
-    flat[np.abs(flat).argmax()] *= 1.001
+    arrays = with_a_wrong_value(arrays, array)
     _, _, _, problems = replay(write_bare(tmp_path, name, args, arrays, np.float64))
     assert len(problems) == 1 and array.removeprefix('grad_').removeprefix('w.') in problems[0]
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.golden import handmade_radar as made
 from tests.golden.files import CaseError
-from tests.golden.handmade_3d import write_bare
+from tests.golden.handmade_3d import with_a_wrong_value, write_bare
 from tests.golden.replay import replay
 
 #: case -> its arguments and arrays
@@ -46,9 +46,7 @@ def test_case_replays(tmp_path, name, dtype):
     if np.isfinite(value).all() and np.abs(value).max() > 0])
 def test_a_wrong_value_fails(tmp_path, name, array):
     args, arrays = CASES[name]()
-    arrays[array] = np.array(arrays[array], order='C')
-    flat = arrays[array].reshape(-1)
-    flat[np.abs(flat).argmax()] *= 1.001
+    arrays = with_a_wrong_value(arrays, array)
     problems = replayed(tmp_path, name, args, arrays)[3]
     assert len(problems) == 1 and array.removeprefix('grad_') in problems[0]
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tests.golden.files import CaseError
-from tests.golden.handmade_3d import write_bare
+from tests.golden.handmade_3d import with_a_wrong_value, write_bare
 from tests.golden.handmade_bev import BOXES
 from tests.golden.handmade_tigbev import tigbev
 from tests.golden.replay import replay
@@ -35,9 +35,7 @@ def test_case_replays(tmp_path, name, dtype):
     name for name, value in tigbev()[1].items() if name.startswith(('loss', 'grad', 'sampled_'))])
 def test_a_wrong_value_fails(tmp_path, array):
     args, arrays = tigbev()
-    arrays[array] = np.array(arrays[array], order='C')
-    flat = arrays[array].reshape(-1)
-    flat[np.abs(flat).argmax()] *= 1.001
+    arrays = with_a_wrong_value(arrays, array)
     problems = replay(write_bare(tmp_path, 'tigbev_wrong', args, arrays, np.float64))[3]
     assert len(problems) == 1 and array.removeprefix('grad_') in problems[0]
 

@@ -1,14 +1,12 @@
 """kill -9 while LiDAR teaches cameras, and resume: the weights of an uninterrupted run."""
-import signal
-import subprocess
 import time
 
 import pytest
 
 from tests.bev_project import distill_config
-from tests.cli import assert_same, command, environment, run, weights_of
+from tests.cli import assert_same, run, weights_of
 from tests.configs.test_bevdet_configs import innermost
-from tests.engine.test_kill_resume import SLOW, wait_for
+from tests.engine.test_kill_resume import SLOW, train_and_kill, wait_for
 from tests.helpers import terms_of
 
 pytestmark = pytest.mark.slow
@@ -27,18 +25,13 @@ def test_kill_and_resume_ends_in_the_same_weights(tmp_path):
     there = dict(cwd=tmp_path, PYTHONPATH=str(tmp_path))
     run('train.py', 'distill.py', '--work-dir', 'straight', **there)
 
-    log = tmp_path / 'killed.log'
-    with log.open('w') as out:
-        process = subprocess.Popen(
-            command('train.py', 'distill.py', '--work-dir', 'killed'), cwd=tmp_path, stdout=out,
-            stderr=subprocess.STDOUT, env=environment(SLOW='3', PYTHONPATH=str(tmp_path)))
+    def saved(log, process):
         wait_for(log, r'Saving checkpoint at 1 epochs', process)
         while not (tmp_path / 'killed' / 'epoch_1.pth').is_file():  # it appears when it is whole
             assert process.poll() is None
             time.sleep(0.1)
-        time.sleep(1)  # the second epoch, of six seconds at least, has begun
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+
+    train_and_kill(tmp_path, 'distill.py', '3', saved, 1)  # then the second epoch has begun
     assert (tmp_path / 'killed' / 'epoch_1.pth').is_file()
     assert not (tmp_path / 'killed' / 'epoch_2.pth').exists()
     done = run('train.py', 'distill.py', '--work-dir', 'killed', '--resume', **there)
