@@ -5,6 +5,7 @@ mmdeploy 1.3.1 converts with ``mo`` and runs with ``IECore``, which OpenVINO rem
 ONNX's RoiAlign, as for ONNX Runtime: with the operator of OpenVINO's own that mmdeploy exports,
 scores of a Faster R-CNN were up to 1e-2 away.
 """
+import functools
 import importlib.util
 import logging
 import os
@@ -23,6 +24,19 @@ from .export import quiet
 NAME = 'openvino'
 
 
+@functools.cache
+def core():
+    """The one ``openvino.Core`` of this process.
+
+    A Core's CPU plugin gives the thread that first uses it a stack for signals of its own, and
+    takes it away when the Core goes. When several go in the order they came, the last leaves the
+    stack of one already gone (2026.4.1), and the next signal, such as the end of a data loader's
+    worker, ends the process.
+    """
+    from openvino import Core
+    return Core()
+
+
 @BACKEND_WRAPPER.register_module(NAME, force=True)
 class OpenVINOWrapper(BaseWrapper):
     """Runs a model of OpenVINO on the CPU, in float32 where the processor could do bfloat16.
@@ -33,14 +47,12 @@ class OpenVINOWrapper(BaseWrapper):
     """
 
     def __init__(self, xml, output_names=None):
-        from openvino import Core
-        self._core = Core()
-        self._model = self._core.read_model(xml)
+        self._model = core().read_model(xml)
         super().__init__(list(output_names or [out.any_name for out in self._model.outputs]))
         self._compiled = self._compile()
 
     def _compile(self, **more):
-        return self._core.compile_model(
+        return core().compile_model(
             self._model, 'CPU', dict(INFERENCE_PRECISION_HINT='f32', **more))
 
     def use_threads(self, number):

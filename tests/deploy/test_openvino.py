@@ -1,5 +1,7 @@
 """OpenVINO of today behind mmdeploy: parity of static and dynamic exports, int8, refusals."""
 import importlib.util
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from mmkd.deploy import openvino_backend
 from mmkd.deploy.command import deploy
 from mmkd.deploy.openvino_backend import OpenVINOManager, OpenVINOWrapper
 from mmkd.deploy.tasks import TASKS
-from tests.cli import write_project
+from tests.cli import environment, write_project
 from tests.deploy.models import Pair, draw, segmentor_config
 from tests.helpers import build, random_bn, tiny_segmentor
 
@@ -71,6 +73,26 @@ def test_float32_stays_float32(tmp_path):
     image = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, 40, 64))).float()
     torch.testing.assert_close(wrapper(dict(input=image)), pair.exported.backend.wrapper(
         dict(input=image)))
+
+
+@needs_openvino
+def test_a_process_survives_signals_after_models_have_gone(tmp_path):
+    """Each Core that went took the stack for signals with it: the end of a data loader's worker
+    could kill the process."""
+    Pair(segmentor_config(tiny_segmentor()), 'segmentation_openvino-static', tmp_path,
+         draw(tmp_path / 'a.png', (40, 64)))
+    code = """
+import os, signal, sys
+from mmkd.deploy.openvino_backend import OpenVINOWrapper
+first, second = OpenVINOWrapper(sys.argv[1]), OpenVINOWrapper(sys.argv[1])
+del first  # in the order they came
+del second
+signal.signal(signal.SIGCHLD, lambda *_: print('handled'))
+os.kill(os.getpid(), signal.SIGCHLD)
+"""
+    done = subprocess.run([sys.executable, '-c', code, tmp_path / 'end2end.xml'], text=True,
+                          env=environment(), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr[-2000:]
 
 
 def test_missing_openvino_says_how_to_install(monkeypatch, tmp_path):

@@ -56,7 +56,7 @@ def start(tmp_path):
             [sys.executable, '-c', CODE.format(gpus=gpus)], text=True, capture_output=True,
             cwd=ROOT, check=False, env=os.environ | {
                 'MMKD_OPS': '', 'MMKD_CACHE': str(tmp_path), 'PATH': str(tools), 'CXX': cxx,
-                'CUDA_HOME': str(tmp_path), 'ASKED': str(asked)})
+                'CUDA_HOME': str(tmp_path), 'ASKED': str(asked), 'PYTHONFAULTHANDLER': ''})
         assert done.returncode == 0, done.stderr
         return done.stdout.split(), done.stderr, asked.read_text().count('asked')
     return run
