@@ -1,6 +1,6 @@
 # make demo   set everything up and run the main job: teacher, student alone, student distilled
 # make demo-det  the same for detection: boxes, by four methods (half an hour)
-# make demo-3d   the same for 3D detection: a LiDAR detector teaches one of cameras (an hour)
+# make demo-3d   the same for 3D detection: a LiDAR detector teaches one of cameras (40 minutes)
 # make deploy  after make demo: export its student to ONNX, compare it with PyTorch, and report
 # make test   set everything up and run the tests; those of the operators three times: on the CPU
 #             kernels, on the CUDA sources emulated on the CPU (their kernels in three orders of
