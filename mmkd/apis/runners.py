@@ -12,11 +12,11 @@ import shutil
 
 from mmengine.dist import init_dist, is_distributed, master_only, sync_random_seed
 from mmengine.logging import print_log
-from mmengine.registry import MODELS, RUNNERS, DefaultScope
+from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner, set_random_seed
 
 from ..engine.randomness import random_state, set_random_state
-from ..models.libraries import before_building
+from ..models.libraries import build_network
 from ..utils.hints import did_you_mean
 from ..utils.safe_loading import use_safe_loading
 from .early_log import pass_on_log
@@ -38,8 +38,7 @@ def build_model(cfg):
     if cfg.get('data_preprocessor') is not None and model.get('data_preprocessor') is None:
         model.data_preprocessor = cfg.data_preprocessor
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-        before_building(model)
-        return MODELS.build(model)
+        return build_network(model)
 
 
 def build_runner(cfg, model, record=True):

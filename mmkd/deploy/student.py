@@ -4,10 +4,10 @@ import io
 import os
 
 import torch
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 
 from ..apis import fitting_weights, student_only
-from ..models.libraries import before_building
+from ..models.libraries import build_network
 from ..utils.configs import read_config
 
 
@@ -58,8 +58,7 @@ class Student:
         model_cfg = copy.deepcopy(cfg.model)
         model_cfg.pop('pretrained', None)
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
-            before_building(model_cfg)
-            self.model = MODELS.build(model_cfg)
+            self.model = build_network(model_cfg)
         state, _ = fitting_weights(self.model, checkpoint, read)
         self.model.load_state_dict(state)
         self.model.eval().requires_grad_(False)

@@ -9,7 +9,6 @@ import logging
 
 import torch
 from mmengine.logging import print_log
-from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 
 from ..utils.checkpoint import load_checkpoint_file
@@ -23,7 +22,7 @@ from ..utils.weights import (
     of_more_parts,
     students_weights,
 )
-from .libraries import before_building, library_of
+from .libraries import build_network, library_of
 from .mistakes import Mistakes
 from .recorder import AllTapsRead, Recorder
 from .values import leaves, map_leaves
@@ -157,8 +156,7 @@ def build_model(config, label):
         model_cfg['pretrained'] = None  # the weights come from the checkpoint
     with DefaultScope.overwrite_default_scope(scope):
         try:
-            before_building(model_cfg)
-            return ROOT_MODELS.build(model_cfg)
+            return build_network(model_cfg)
         except Exception as error:  # a package that is missing, an argument that is not known
             raise ValueError(f'{label}: its model cannot be built ({type(error).__name__}: '
                              f'{error})') from error

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 from mmengine.logging import print_log
-from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 
 from ...utils.configs import load_model_config
@@ -13,7 +12,7 @@ from ..alignment import layouts_of
 from ..dry_run import DryRun
 from ..extras import Extras
 from ..first_step import FirstStep, why_untrained
-from ..libraries import before_building, library_of
+from ..libraries import build_network, library_of
 from ..mistakes import DISTILLATION, Mistakes
 from ..preprocessing import same_preprocessing
 from ..schedules import Time
@@ -107,8 +106,7 @@ def build_student(student, data_preprocessor, **others):
         student.setdefault('data_preprocessor', data_preprocessor)
     if scope is not None:
         student.setdefault('_scope_', scope)
-    before_building(student)
-    student = ROOT_MODELS.build(student)
+    student = build_network(student)
     if 'distiller' in student._modules:
         raise ValueError("the student has a module named 'distiller', which mmkd needs")
     return student

@@ -35,7 +35,7 @@ Where a batch's inputs are a dict of several modalities, also:
 import importlib
 import importlib.util
 
-from mmengine.registry import DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 
 #: the first that owns a model: mmdet3d's detectors are mmdet's, too
 _LIBRARIES = ('mmdet3d', 'mmseg', 'mmdet')
@@ -78,4 +78,10 @@ def before_building(model, scope=None):
         importlib.import_module('.mmdet3d_cpu', __name__).work_without_gpu()
 
 
-__all__ = ['before_building', 'library_of']
+def build_network(model):
+    """The network of a model config, in the current scope, after :func:`before_building`."""
+    before_building(model)
+    return MODELS.build(model)
+
+
+__all__ = ['before_building', 'build_network', 'library_of']
