@@ -61,8 +61,8 @@ def _convert(graph, names):
                 nodes.append(_cast(half, name, TensorProto.FLOAT))
     del graph.node[:], graph.value_info[:]
     graph.node.extend(nodes)
-    used = _read(nodes)
-    kept = [tensor for tensor in graph.initializer if tensor.name in used | read]
+    used = read | _read(nodes)
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 

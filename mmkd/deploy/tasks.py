@@ -55,8 +55,8 @@ class Task:
     shapes = ('static', 'dynamic')
 
     def fits(self, model):
-        """Is this model (an nn.Module) one of the task's?"""
-        return not names_of(model).isdisjoint(self.kinds) and self.obstacle(model) is None
+        """Is this model (an nn.Module) of the task's kinds?"""
+        return not names_of(model).isdisjoint(self.kinds)
 
     def obstacle(self, model):
         """Why a model of the task's kinds cannot be exported, or None if it can."""
@@ -144,13 +144,15 @@ def task_for(model):
     Raises:
         ValueError: None does.
     """
+    obstacles = []
     for task in TASKS.values():
         if task.fits(model):
-            return task
+            obstacles.append(task.obstacle(model))
+            if obstacles[-1] is None:
+                return task
     name = f'{type(model).__module__}.{type(model).__name__}'
-    for task in TASKS.values():
-        if not names_of(model).isdisjoint(task.kinds) and task.obstacle(model):
-            raise ValueError(f'{name} cannot be exported: {task.obstacle(model)}')
+    if obstacles:
+        raise ValueError(f'{name} cannot be exported: {obstacles[0]}')
     kinds = [kind for task in TASKS.values() for kind in task.kinds]
     raise ValueError(f'{name} is of no family that can be exported; those that can be: '
                      f"{', '.join(kinds)}, and their subclasses")
