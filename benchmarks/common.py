@@ -3,6 +3,7 @@ import argparse
 import datetime
 import json
 import platform
+import re
 import sys
 import time
 from pathlib import Path
@@ -66,9 +67,14 @@ def device_name(device):
     return platform.processor()
 
 
+def without_out(command):
+    """A command without --out: where results go is of one machine."""
+    return re.sub(r' --out[ =]\S+', '', command)
+
+
 def head(device):
     """How a report came about."""
-    return dict(command=' '.join(['python', *sys.argv]), torch=torch.__version__,
+    return dict(command=without_out(' '.join(['python', *sys.argv])), torch=torch.__version__,
                 date=datetime.date.today().isoformat(), device=device_name(device))
 
 

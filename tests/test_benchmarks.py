@@ -41,3 +41,11 @@ def test_a_target_is_met_or_missed_by_its_number(monkeypatch):
                 memcpy_target=1.5)
     assert row(case) == '| x | 9 points | y | 1.00 / 4.00 | 0.2500 | 0.2 MISSED | 1.60 ' \
                         '| 1.5 MISSED | 3.00 |'
+
+
+@pytest.mark.parametrize('out', [['--out', '/a/folder'], ['--out=/a/folder']])
+def test_the_recorded_command_names_no_folder_of_one_machine(monkeypatch, out):
+    monkeypatch.syspath_prepend(FOLDER)
+    from common import head
+    monkeypatch.setattr(sys, 'argv', ['ops.py', '--only', 'knn', *out, '--scales', '1'])
+    assert head('cpu')['command'] == 'python ops.py --only knn --scales 1'

@@ -45,16 +45,21 @@ def outcome(plan, command):
                                   if run['peak_memory']), default=None)
     return with_statistics(dict(
         metric=chosen, beside=others, split=args.split, seeds=list(args.seeds),
-        student=args.student, teacher=args.teacher, command=_portable(command), rows=rows,
+        student=_short(args.student), teacher=_short(args.teacher),
+        command=_portable(command), rows=rows,
         device=machine.device(), torch=torch.__version__, date=str(datetime.date.today())))
 
 
 def _portable(command):
     """A command as one would type it in the clone's folder, without this machine's paths."""
-    parts = ['python' if part == sys.executable else part for part in command]
+    return shlex.join('python' if part == sys.executable else _short(part) for part in command)
+
+
+def _short(text):
+    """A path, or what has one in it, from the clone's folder or this one on."""
     for folder in (os.path.dirname(tools_root()), os.getcwd()):
-        parts = [part.replace(folder + os.sep, '') for part in parts]
-    return shlex.join(parts)
+        text = text.replace(folder + os.sep, '')
+    return text
 
 
 def _run(run, out):
